@@ -1,0 +1,261 @@
+"""From data frames and a formula to the arrays of a mixed model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxmice.analysis.formula import CODE, MixedFormula
+from jaxmice.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from formulaic import Formula
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MixedDesign:
+    """Arrays of a mixed model for m data sets with n usable rows.
+
+    Attributes
+    ----------
+    y
+        Outcomes (m, n).
+    x, z
+        Columns of fixed and random effects, (n, p) and (n, q) when they are the same in
+        all data sets, else (m, n, p) and (m, n, q).
+    codes
+        Cluster of every row (n,).
+    terms, labels
+        Names of the columns of x and of z.
+    dropped
+        Rows left out because a value is missing.
+    between
+        Whether each column of x is constant within clusters (p,).
+    """
+
+    y: Numbers
+    x: Numbers
+    z: Numbers
+    codes: NDArray[np.integer]
+    terms: tuple[str, ...]
+    labels: tuple[str, ...]
+    dropped: int
+    between: NDArray[np.bool_]
+
+
+class Filled:
+    """Columns of m completed data sets, without building the m frames.
+
+    Parameters
+    ----------
+    data
+        The data with holes, n rows.
+    cells
+        For each imputed column the positions of its imputed cells (k,) and a frame with
+        their values, one column for each imputation.
+    m
+        Number of imputations.
+    """
+
+    def __init__(
+        self,
+        data: pd.DataFrame,
+        cells: dict[str, tuple[NDArray[np.intp], pd.DataFrame]],
+        m: int,
+    ) -> None:
+        self.data, self.cells, self.m = data, cells, m
+
+    @classmethod
+    def from_imputed(cls, imp: Any, names: Sequence[str]) -> "Filled":
+        """Take the columns that are needed from imputed data."""
+        data = cast(pd.DataFrame, imp.data)
+        cells = {}
+        for name in names:
+            mask = imp.where[name].to_numpy(dtype=bool) if name in imp.where else None
+            if mask is not None and mask.any():
+                cells[name] = (np.flatnonzero(mask), imp.imp[name])
+        return cls(data[list(names)], cells, int(imp.m))
+
+    def keep(self) -> NDArray[np.bool_]:
+        """Return the rows without a missing value in any data set (n,)."""
+        missing = self.data.isna().to_numpy()
+        for name, (rows, values) in self.cells.items():
+            column = self.data.columns.get_loc(name)
+            missing[rows, column] = values.isna().to_numpy().any(axis=1)
+        return ~missing.any(axis=1)
+
+    def numbers(self, name: str, rows: NDArray[np.intp]) -> Numbers | None:
+        """Return a numeric column in all data sets (m, n), None if it is not numeric."""
+        series = self.data[name]
+        if not pd.api.types.is_numeric_dtype(series.dtype):
+            return None
+        values = np.broadcast_to(
+            series.to_numpy(dtype=np.float64, na_value=np.nan), (self.m, len(series))
+        )
+        if name in self.cells:
+            at, cells = self.cells[name]
+            values = values.copy()
+            values[:, at] = cells.to_numpy(dtype=np.float64, na_value=np.nan).T
+        return values[:, rows]
+
+    def stacked(self, names: Sequence[str], rows: NDArray[np.intp]) -> pd.DataFrame:
+        """Return columns of all data sets, one data set below the other."""
+        columns = {}
+        for name in names:
+            values = self.numbers(name, rows)
+            if values is not None and self.data[name].dtype.kind in "iuf":
+                columns[name] = values.ravel()
+                continue
+            parts = []
+            for i in range(self.m):
+                part = self.data[name]
+                if name in self.cells:
+                    at, cells = self.cells[name]
+                    filled = part.array.copy()
+                    filled[at] = cells.iloc[:, i].array
+                    part = pd.Series(filled, index=part.index, dtype=part.dtype)
+                parts.append(part.iloc[rows])
+            columns[name] = pd.concat(parts, ignore_index=True)
+        return pd.DataFrame(columns)
+
+
+def build_design(formula: MixedFormula, filled: Filled) -> MixedDesign:
+    """Evaluate a formula once for all data sets.
+
+    Columns that no imputed variable enters are built once; otherwise all data sets are
+    evaluated as one stack, so that centring or spline knots inside a formula are the
+    same in all of them.
+
+    Parameters
+    ----------
+    formula
+        With a random part.
+    filled
+        Columns named by `variables`.
+
+    Raises
+    ------
+    AnalysisError
+        E58, when the formula cannot be evaluated; E61 when no complete row is left.
+    """
+    rows = np.flatnonzero(filled.keep())
+    dropped = len(filled.data) - len(rows)
+    if not len(rows):
+        raise AnalysisError("E61", f"no row is complete in the columns of {formula.text!r}")
+    x, terms = _columns(formula.fixed, formula, filled, rows)
+    z, labels = _columns(formula.random, formula, filled, rows)
+    codes = pd.factorize(filled.data[formula.cluster].iloc[rows])[0]
+    return MixedDesign(
+        y=_outcome(formula, filled, rows),
+        x=x,
+        z=z,
+        codes=codes,
+        terms=terms,
+        labels=labels,
+        dropped=dropped,
+        between=_constant_within(x[0] if x.ndim == 3 else x, codes),
+    )
+
+
+def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
+    """Return the columns a formula uses.
+
+    Parameters
+    ----------
+    formula
+        Parsed.
+    known
+        Columns of the data.
+
+    Raises
+    ------
+    AnalysisError
+        E58, when a column does not exist.
+    """
+    needed: list[str] = []
+    for part in (formula.outcome, formula.fixed, formula.random):
+        if part and part not in known:
+            needed += sorted(map(str, _compile(part, formula).required_variables))
+        elif part:
+            needed.append(part)
+    needed.append(formula.cluster)
+    unknown = [name for name in dict.fromkeys(needed) if name and name not in known]
+    if unknown:
+        raise AnalysisError(
+            CODE,
+            f"formula {formula.text!r} uses columns that the data do not have: "
+            f"{', '.join(unknown)}; available: {', '.join(map(str, known[:20]))}",
+        )
+    return [name for name in dict.fromkeys(needed) if name]
+
+
+def _outcome(formula: MixedFormula, filled: Filled, rows: NDArray[np.intp]) -> Numbers:
+    name = formula.outcome.strip("`")
+    values = filled.numbers(name, rows) if name in filled.data else None
+    if values is None:
+        values, names = _columns(f"0 + ({formula.outcome})", formula, filled, rows)
+        if len(names) > 1:
+            raise AnalysisError(
+                CODE,
+                f"outcome {formula.outcome!r} is not one number per row; it gives the columns "
+                f"{', '.join(names[:5])}",
+            )
+        values = values[..., 0]
+    return np.broadcast_to(values, (filled.m, len(rows)))
+
+
+def _columns(
+    part: str, formula: MixedFormula, filled: Filled, rows: NDArray[np.intp]
+) -> tuple[Numbers, tuple[str, ...]]:
+    """Evaluate one part of the formula: (n, k), or (m, n, k) if imputed columns enter."""
+    compiled = _compile(part, formula)
+    needed = [str(name) for name in compiled.required_variables]
+    varies = any(name in filled.cells for name in needed)
+    frame = filled.stacked(needed, rows) if varies else filled.data[needed].iloc[rows]
+    if not needed:
+        # A frame without columns would have no rows for the constant.
+        frame = filled.data[[formula.cluster]].iloc[rows]
+    try:
+        matrix = compiled.get_model_matrix(frame, output="numpy", na_action="ignore")
+    except Exception as error:
+        raise AnalysisError(
+            CODE, f"formula {formula.text!r} cannot be evaluated: {error}"
+        ) from error
+    values = np.asarray(matrix, dtype=np.float64)
+    names = tuple(str(name) for name in matrix.model_spec.column_names)
+    finite = np.isfinite(values)
+    if not finite.all():
+        worst = int(np.argmin(finite.all(axis=0)))
+        raise AnalysisError(
+            CODE,
+            f"formula {formula.text!r}: {names[worst]} is not finite in "
+            f"{int((~finite[:, worst]).sum())} rows, perhaps the logarithm of zero",
+        )
+    if varies:
+        values = values.reshape(filled.m, len(rows), len(names))
+    return values, names
+
+
+def _compile(part: str, formula: MixedFormula) -> "Formula":
+    from formulaic import Formula
+
+    try:
+        return Formula(part)
+    except Exception as error:
+        raise AnalysisError(
+            CODE, f"formula {formula.text!r} cannot be read at {part!r}: {error}"
+        ) from error
+
+
+def _constant_within(x: Numbers, codes: NDArray[np.integer]) -> NDArray[np.bool_]:
+    order = np.argsort(codes, kind="stable")
+    ordered, first = x[order], codes[order]
+    starts = np.flatnonzero(np.r_[True, first[1:] != first[:-1]])
+    low = np.minimum.reduceat(ordered, starts, axis=0)
+    high = np.maximum.reduceat(ordered, starts, axis=0)
+    return (low == high).all(axis=0)

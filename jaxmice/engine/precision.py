@@ -1,0 +1,52 @@
+"""Precision and device of a run, scoped: no global setting is ever left changed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from jaxmice.errors import RunError
+
+if hasattr(jax, "enable_x64"):
+    _enable_x64 = jax.enable_x64
+else:  # before JAX 0.8
+    from jax.experimental import enable_x64 as _enable_x64
+
+
+@contextmanager
+def precision_scope(precision: str, device: Any = None) -> Iterator[None]:
+    """Compute in ``"float64"`` or ``"float32"``, on a device, inside the block only."""
+    with _enable_x64(precision == "float64"):
+        if device is None:
+            yield
+        else:
+            with jax.default_device(device):
+                yield
+
+
+def resolve(device: Any, precision: str | None) -> tuple[Any, str]:
+    """Return the device to use and the precision that fits it.
+
+    Parameters
+    ----------
+    device
+        ``None`` (JAX's default), ``"cpu"``, ``"gpu"`` or a `jax.Device`.
+    precision
+        ``"float64"``, ``"float32"`` or ``None``: 64 bits on a CPU, 32 elsewhere.
+
+    Raises
+    ------
+    RunError
+        E53: no such device, or an unknown precision.
+    """
+    if precision not in (None, "float64", "float32"):
+        raise RunError("E53", f"precision must be 'float64' or 'float32', got {precision!r}")
+    if isinstance(device, str):
+        try:
+            device = jax.devices(device)[0]
+        except RuntimeError as error:
+            offered = ", ".join(sorted({d.platform for d in jax.devices()}))
+            raise RunError("E53", f"no device {device!r} here; available: {offered}") from error
+    platform = (device or jax.devices()[0]).platform
+    return device, precision or ("float64" if platform == "cpu" else "float32")

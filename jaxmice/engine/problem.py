@@ -1,0 +1,133 @@
+"""A run as arrays: what the compiled visits read, and in which order they are made.
+
+Every array of `Data` and `Spec` has a leading axis of replications: data sets of one
+shape that are imputed side by side (one, outside simulation studies).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxmice.linalg import Layout
+from jaxmice.methods import Method
+
+
+class Data(eqx.Module):
+    """What all chains share."""
+
+    shared: Float[Array, "R c K B"]
+    """Complete columns of the designs; the first is the intercept."""
+
+    observed: Float[Array, "R t K B"]
+    """Targets as observed, on the sampler's scale, zero where not observed."""
+
+    seen: Bool[Array, "R t K B"]
+    """Whether the target was observed."""
+
+    where: Bool[Array, "R t K B"]
+    """Whether an imputation is wanted."""
+
+    used: Bool[Array, "R K B"]
+    """Rows that are not ignored."""
+
+    level2: Bool[Array, "R t"]
+    """Targets that are constant in clusters."""
+
+    layout: Layout
+    """Where rows lie."""
+
+
+class SharedSlots(eqx.Module):
+    """Which shared columns fill the slots of a design."""
+
+    index: Int[Array, "R s"]
+    live: Bool[Array, "R s"]
+    shift: Float[Array, "R s"]
+    """Added to the column: undoes its centring where there is no intercept."""
+
+
+class ChainSlots(eqx.Module):
+    """Which incomplete columns fill the slots of a design, and how."""
+
+    source: Int[Array, "R s"]
+    """Column among those that the chains carry."""
+
+    category: Int[Array, "R s"]
+    """Dummy of this category, -1 for the value itself."""
+
+    mean: Bool[Array, "R s"]
+    """The cluster mean instead of the value."""
+
+    centered: Bool[Array, "R s"]
+    """The deviation from the cluster mean instead of the value."""
+
+    live: Bool[Array, "R s"]
+    shift: Float[Array, "R s"]
+
+
+class Spec(eqx.Module):
+    """Everything about one visit that is an argument of its program, not a constant."""
+
+    target: Int[Array, " R"]
+    """Row of the target in `Data.observed`."""
+
+    column: Int[Array, " R"]
+    """Column that the chains carry for it, -1 for a complete (overimputed) one."""
+
+    z_shared: SharedSlots
+    z_chain: ChainSlots
+    f_shared: SharedSlots
+    f_chain: ChainSlots
+    z_intercept: Bool[Array, " R"]
+    f_intercept: Bool[Array, " R"]
+    y_shift: Float[Array, " R"]
+    """Added to the target: undoes its centring where there is no intercept."""
+
+    y_scale: Float[Array, " R"]
+    """Units of the user per unit of the sampler."""
+
+    z_units: Float[Array, "R q q"]
+    """See `Target.z_units`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One visit of the visit sequence."""
+
+    block: str
+    target: str
+    number: int
+    """How often the block was visited before in the same iteration."""
+
+    method: Method
+    spec: Spec
+    target_index: int
+    uses_means: bool
+    """Whether any slot needs cluster means of incomplete columns."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A run as arrays."""
+
+    data: Data
+    steps: Sequence[Step]
+    targets: tuple[str, ...]
+    """Names of the targets, in the order of `Data.observed`."""
+
+    carried: tuple[int, ...]
+    """For every column that the chains carry, its target index."""
+
+    start: Float[Array, "R c K B"] | None
+    """Starting values of the carried columns, or None: draws from the observed values."""
+
+    leave_one_out: bool
+    """Whether cluster means leave out the row itself."""
+
+    @property
+    def n_replications(self) -> int:
+        """Number of data sets that are imputed side by side."""
+        return jnp.shape(self.data.observed)[0]

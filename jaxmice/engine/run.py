@@ -1,0 +1,341 @@
+"""The chained-equations loop: iterations and blocks in plain Python."""
+
+import copy
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmice.engine import streams
+from jaxmice.engine.precision import precision_scope
+from jaxmice.engine.problem import Problem, Step
+from jaxmice.engine.visit import Trace, blank_state, start_columns, visit
+from jaxmice.errors import RunError
+from jaxmice.events import EventLog
+
+MAX_BAD = 0.01
+"""Share of a target's imputed cells that may be non-finite before a run is stopped."""
+
+Progress = Callable[[int, str], None]
+"""Called after every visit with the iteration and the block."""
+
+
+@dataclass
+class Chunk:
+    """Some chains that are run together."""
+
+    chains: np.ndarray
+    keep: int
+    """Chains that were asked for; further ones only fill up the shape."""
+
+    columns: Any = None
+    states: dict[tuple[str, str], Any] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
+
+
+class Session:
+    """Chains of a run between visits: can be advanced, read, and advanced again.
+
+    Parameters
+    ----------
+    problem
+        The run as arrays.
+    chains
+        Numbers of the imputations, from one.
+    seed
+        Seed of all random streams.
+    precision, device
+        Where and how to compute.
+    chunk_chains
+        Chains to run together; ``None`` for as many as memory allows.
+    events
+        Log for what happens on the way.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        chains: Sequence[int],
+        seed: int,
+        *,
+        precision: str,
+        device: Any,
+        chunk_chains: int | None,
+        events: EventLog,
+    ) -> None:
+        self.seed, self.precision, self.device = seed, precision, device
+        self.chains = np.asarray(chains)
+        self.iteration = 0
+        self.events = events
+        self.seconds = 0.0
+        self.traces: list[dict[str, dict[str, np.ndarray]]] = []
+        with self._scope():
+            self.problem = _place(problem)
+            self._roots = streams.root_keys(seed, problem.n_replications)
+        size = chunk_chains or _affordable(problem, len(self.chains), precision, device)
+        n_chunks = -(-len(self.chains) // size)
+        # Equal chunks share one program; the last is filled up with further chains.
+        size = -(-len(self.chains) // n_chunks)
+        last = int(self.chains[-1])
+        filled = np.concatenate(
+            [self.chains, last + 1 + np.arange(n_chunks * size - len(self.chains))]
+        )
+        wanted = len(self.chains) - size * np.arange(n_chunks)
+        self._chunks = [
+            Chunk(part, int(min(size, keep)))
+            for part, keep in zip(np.split(filled, n_chunks), wanted, strict=True)
+        ]
+
+    def _scope(self) -> Any:
+        return precision_scope(self.precision, self.device)
+
+    def advance(self, n_iterations: int, progress: Progress | None = None) -> bool:
+        """Run some iterations; return False if an interrupt ended the run before.
+
+        A first interrupt (Ctrl-C) ends the run after the iteration at hand, with
+        everything done so far; a second one stops at once.
+
+        Raises
+        ------
+        RunError
+            E31: more than one per cent of a target's draws were not finite.
+        """
+        began = time.perf_counter()
+        last = self.iteration + n_iterations
+        with self._scope(), _interruptible() as interrupted:
+            self._begin()
+            for _ in range(n_iterations):
+                self.iteration += 1
+                traces = [self._visit(step, progress) for step in self.problem.steps]
+                self._record(traces)
+                if interrupted():
+                    break
+        self.seconds += time.perf_counter() - began
+        return self.iteration == last
+
+    def _begin(self) -> None:
+        """Fill the missing cells with starting values, once."""
+        problem = self.problem
+        for chunk in self._chunks:
+            if chunk.columns is not None:
+                continue
+            chains = jnp.asarray(chunk.chains)
+            if problem.start is not None:
+                size = len(chunk.chains)
+                chunk.columns = jnp.repeat(problem.start[:, None], size, axis=1)
+            else:
+                chunk.columns = start_columns(
+                    self._roots, chains, problem.data, carried=problem.carried
+                )
+            for index, target in enumerate(problem.targets):
+                if index in problem.carried:
+                    chunk.drawn[target] = jnp.array(
+                        chunk.columns[:, :, problem.carried.index(index)]
+                    )
+
+    def _visit(self, step: Step, progress: Progress | None) -> list[Trace]:
+        """Visit one target in all chains."""
+        problem, traces = self.problem, []
+        options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
+        key = (step.block, step.target)
+        for chunk in self._chunks:
+            first = key not in chunk.states
+            if first:
+                chunk.states[key] = blank_state(
+                    step.method, problem.data, step.spec, chunk.columns, **options
+                )
+            n_steps, fresh = step.method.schedule(first=first)
+            chunk.columns, drawn, chunk.states[key], trace = visit(
+                self._roots,
+                jnp.asarray(chunk.chains),
+                jnp.asarray(self.iteration),
+                jnp.asarray(streams.address(f"{step.block}/{step.target}", step.number)),
+                step.method,
+                problem.data,
+                step.spec,
+                chunk.columns,
+                chunk.states[key],
+                jnp.asarray(fresh),
+                jnp.asarray(n_steps),
+                **options,
+            )
+            chunk.drawn[step.target] = drawn
+            traces.append(trace)
+        if progress is not None:
+            jax.block_until_ready(traces)
+            progress(self.iteration, step.block)
+        return traces
+
+    def _record(self, traces: list[list[Trace]]) -> None:
+        """Fetch what an iteration reported and act on non-finite draws."""
+        now: dict[str, dict[str, np.ndarray]] = {}
+        for step, parts in zip(self.problem.steps, traces, strict=True):
+            names = ("mean", "variance", "between", "within", "n_bad", "bad_cluster")
+            fetched = {
+                name: self._gather([getattr(part, name) for part in parts]) for name in names
+            }
+            now[step.target] = fetched
+            self._complain(step, fetched)
+        self.traces.append(now)
+
+    def _complain(self, step: Step, trace: dict[str, np.ndarray]) -> None:
+        bad = trace["n_bad"]
+        if not bad.any():
+            return
+        wanted = np.asarray(self.problem.data.where[:, step.target_index]).sum(axis=(1, 2))
+        replication, chain = np.unravel_index(np.argmax(bad), bad.shape)
+        count, cluster = int(bad[replication, chain]), int(trace["bad_cluster"][replication, chain])
+        number = int(self.chains[chain])
+        place = (
+            f"block {step.block!r}, iteration {self.iteration}, chain {number}, "
+            f"first in cluster number {cluster + 1}: {count} non-finite draws"
+        )
+        if count > MAX_BAD * wanted[replication]:
+            hint = "likely cause: values or predictors of extreme size; rescale them"
+            if self.precision == "float32":
+                hint += ", or use precision='float64'"
+            raise RunError("E31", f"{place}; {hint}")
+        self.events.add(
+            "nonfinite",
+            f"{place}; these cells kept the value they had",
+            it=self.iteration,
+            im=number,
+            dep=step.target,
+            meth=step.method.name,
+        )
+
+    def draws(self, target: str) -> np.ndarray:
+        """Return the completed target, (R, m, K, B), on the sampler's scale."""
+        return self._gather([chunk.drawn[target] for chunk in self._chunks])
+
+    def _gather(self, parts: Sequence[Any]) -> np.ndarray:
+        """Fetch something by chunk and join the chains that were asked for."""
+        kept = zip(parts, self._chunks, strict=True)
+        return np.concatenate([np.asarray(part)[:, : chunk.keep] for part, chunk in kept], axis=1)
+
+    def trace(self, target: str, name: str) -> np.ndarray:
+        """Return a traced quantity, (R, iteration, m), on the sampler's scale."""
+        shape = (self.problem.n_replications, 0, len(self.chains))
+        if not self.traces:
+            return np.zeros(shape)
+        return np.stack([now[target][name] for now in self.traces], axis=1)
+
+    def copy(self, events: EventLog) -> "Session":
+        """Return a session that can be advanced without touching this one."""
+        twin = copy.copy(self)
+        twin.events = events
+        twin.traces = list(self.traces)
+        with self._scope():
+            twin._chunks = [
+                Chunk(
+                    chunk.chains,
+                    chunk.keep,
+                    jax.tree.map(jnp.array, chunk.columns),
+                    jax.tree.map(jnp.array, chunk.states),
+                    dict(chunk.drawn),
+                )
+                for chunk in self._chunks
+            ]
+        return twin
+
+    def join(self, other: "Session") -> None:
+        """Take over the chains of another session of the same run and length."""
+        self.chains = np.concatenate([self.chains, other.chains])
+        self.seconds += other.seconds
+        self.traces = [
+            {
+                target: {
+                    name: np.concatenate([mine[target][name], theirs[target][name]], axis=1)
+                    for name in mine[target]
+                }
+                for target in mine
+            }
+            for mine, theirs in zip(self.traces, other.traces, strict=True)
+        ]
+        self._chunks = self._chunks + other._chunks
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn the first interrupt into a flag; the second one interrupts."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        if seen or not callable(before):
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _place(problem: Problem) -> Problem:
+    """Move the arrays of a problem to the device, in the precision of the scope."""
+
+    def move(leaf: Any) -> Any:
+        return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+    steps = [
+        Step(
+            block=step.block,
+            target=step.target,
+            number=step.number,
+            method=step.method,
+            spec=jax.tree.map(move, step.spec),
+            target_index=step.target_index,
+            uses_means=step.uses_means,
+        )
+        for step in problem.steps
+    ]
+    return Problem(
+        data=jax.tree.map(move, problem.data),
+        steps=steps,
+        targets=problem.targets,
+        carried=problem.carried,
+        start=None if problem.start is None else jnp.asarray(problem.start),
+        leave_one_out=problem.leave_one_out,
+    )
+
+
+def _affordable(problem: Problem, m: int, precision: str, device: Any) -> int:
+    """Return how many chains fit into three quarters of the free memory."""
+    size = 8 if precision == "float64" else 4
+    R, _, K, B = problem.data.observed.shape
+    J = problem.data.layout.cluster_live.shape[-1]
+    carried, targets = len(problem.carried), len(problem.targets)
+    by_cluster = 0
+    for step in problem.steps:
+        spec = step.spec
+        q = spec.z_shared.index.shape[-1] + spec.z_chain.source.shape[-1]
+        f = spec.f_shared.index.shape[-1] + spec.f_chain.source.shape[-1]
+        # Sums, their factors and what an inner step makes of them, all at once.
+        by_cluster = max(by_cluster, J * (6 * q * (q + f + 1) + 2 * f * f))
+    # Columns in and out, what was drawn, and the temporaries of one visit.
+    per_chain = R * size * (K * B * (3 * carried + targets + 8) + by_cluster)
+    return int(np.clip(0.75 * _free_memory(device) / max(per_chain, 1), 1, m))
+
+
+def _free_memory(device: Any) -> float:
+    stats = (device or jax.devices()[0]).memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        with open("/proc/meminfo") as lines:
+            found = {line.split(":")[0]: line.split()[1] for line in lines}
+        return 1024.0 * float(found["MemAvailable"])
+    except (OSError, KeyError):
+        return 4e9

@@ -1,0 +1,266 @@
+"""The compiled unit: one visit of one target, in all chains of all data sets.
+
+A visit is compiled once per method, widths of the design and shapes of the data. The
+target, its predictors, the missing cells, all values, the seed, the iteration and the
+number of inner iterations are arguments: they compile nothing.
+"""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
+from jaxmice.engine.streams import visit_key
+from jaxmice.linalg import Layout, cluster_sums, to_rows
+from jaxmice.methods import Method
+from jaxmice.target import Target
+
+
+class Trace(eqx.Module):
+    """What a visit reports about the imputed cells, on the sampler's scale."""
+
+    mean: Float[Array, ""]
+    variance: Float[Array, ""]
+    between: Float[Array, ""]
+    """Variance between clusters of the completed column (ANOVA)."""
+
+    within: Float[Array, ""]
+    """Variance within clusters of the completed column."""
+
+    n_bad: Int[Array, ""]
+    """Cells whose draw was not finite; they keep their value."""
+
+    bad_cluster: Int[Array, ""]
+    """First cluster with such a cell, or the number of clusters."""
+
+
+@partial(
+    jax.jit,
+    static_argnames=("uses_means", "leave_one_out"),
+    donate_argnames=("columns", "state"),
+)
+def visit(
+    roots: Key[Array, " R"],
+    chains: Int[Array, " m"],
+    iteration: Int[Array, ""],
+    address: Int[Array, "2"],
+    method: Method,
+    data: Data,
+    spec: Spec,
+    columns: Float[Array, "R m c K B"],
+    state: Any,
+    fresh: Bool[Array, ""],
+    n_steps: Int[Array, ""],
+    *,
+    uses_means: bool,
+    leave_one_out: bool,
+) -> tuple[Float[Array, "R m c K B"], Float[Array, "R m K B"], Any, Trace]:
+    """Impute one target; return the columns, what was drawn, the state and the trace."""
+
+    def one_chain(
+        root: Key[Array, ""],
+        chain: Int[Array, ""],
+        data: Data,
+        spec: Spec,
+        columns: Float[Array, "c K B"],
+        state: Any,
+    ) -> tuple[Array, Array, Any, Trace]:
+        key = visit_key(root, chain, iteration, address)
+        key_init, key_step, key_impute = jax.random.split(key, 3)
+        target = make_target(
+            data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
+        )
+        begun = method.init(key_init, target)
+        begun = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
+        state = method.step(key_step, begun, target, n_steps)
+        drawn = method.impute(key_impute, state, target) - spec.y_shift
+        seen, wanted = data.seen[spec.target], data.where[spec.target]
+        before = jnp.where(seen, data.observed[spec.target], columns[spec.column])
+        bad = wanted & ~jnp.isfinite(drawn)
+        drawn = jnp.where(bad, before, drawn)
+        # An overimputed cell keeps its observed value as predictor of other columns.
+        value = jnp.where(wanted & ~seen, drawn, columns[spec.column])
+        columns = jnp.where(
+            spec.column >= 0, columns.at[spec.column].set(value), columns
+        )
+        drawn = jnp.where(wanted, drawn, before)
+        return columns, drawn, state, make_trace(drawn, bad, spec, data)
+
+    over_chains = jax.vmap(one_chain, in_axes=(None, 0, None, None, 0, 0))
+    over_data = jax.vmap(over_chains, in_axes=(0, None, 0, 0, 0, 0))
+    return over_data(roots, chains, data, spec, columns, state)
+
+
+def make_target(
+    data: Data,
+    spec: Spec,
+    columns: Float[Array, "c K B"],
+    *,
+    uses_means: bool,
+    leave_one_out: bool,
+) -> Target:
+    """Assemble what a method sees from the columns of one chain."""
+    rows = data.layout.row_live
+    seen = data.seen[spec.target]
+    fill = partial(
+        _fill_chain, columns, data, uses_means=uses_means, leave_one_out=leave_one_out
+    )
+    return Target(
+        y=jnp.where(seen, data.observed[spec.target] + spec.y_shift, 0),
+        ry=seen & data.used,
+        wy=data.where[spec.target],
+        z_shared=_fill_shared(data.shared, rows, spec.z_shared),
+        z_chain=fill(spec.z_chain),
+        f_shared=_fill_shared(data.shared, rows, spec.f_shared),
+        f_chain=fill(spec.f_chain),
+        z_live=jnp.concatenate([spec.z_shared.live, spec.z_chain.live]),
+        f_live=jnp.concatenate([spec.f_shared.live, spec.f_chain.live]),
+        z_intercept=spec.z_intercept,
+        f_intercept=spec.f_intercept,
+        y_scale=spec.y_scale,
+        z_units=spec.z_units,
+        layout=data.layout,
+    )
+
+
+def _fill_shared(
+    shared: Float[Array, "c K B"], rows: Bool[Array, "K B"], slots: SharedSlots
+) -> Float[Array, "s K B"]:
+    values = shared[slots.index] + slots.shift[:, None, None]
+    return jnp.where(slots.live[:, None, None] & rows, values, 0)
+
+
+def _fill_chain(
+    columns: Float[Array, "c K B"],
+    data: Data,
+    slots: ChainSlots,
+    *,
+    uses_means: bool,
+    leave_one_out: bool,
+) -> Float[Array, "s K B"]:
+    if slots.source.shape[0] == 0:
+        return jnp.zeros((0, *columns.shape[1:]), columns.dtype)
+
+    def wide(flags: Array) -> Array:
+        return flags[:, None, None]
+
+    values = columns[slots.source]
+    is_dummy = (values == wide(slots.category)).astype(values.dtype)
+    values = jnp.where(wide(slots.category >= 0), is_dummy, values) + wide(slots.shift)
+    if uses_means:
+        used = data.used & data.layout.row_live
+        total = to_rows(cluster_sums(values * used, data.layout), data.layout)
+        size = cluster_sums(used[None].astype(values.dtype), data.layout)
+        count = to_rows(size, data.layout)
+        if leave_one_out:
+            others = count - used
+            mean = jnp.where(others > 0, (total - values * used) / jnp.maximum(others, 1), 0)
+        else:
+            mean = jnp.where(count > 0, total / jnp.maximum(count, 1), 0)
+        mean = jnp.broadcast_to(mean, values.shape)
+        values = jnp.where(wide(slots.mean), mean, values)
+        values = jnp.where(wide(slots.centered), values - mean, values)
+    return jnp.where(wide(slots.live) & data.layout.row_live, values, 0)
+
+
+def make_trace(
+    drawn: Float[Array, "K B"], bad: Bool[Array, "K B"], spec: Spec, data: Data
+) -> Trace:
+    """Summarise imputed cells and the clustering of the completed column.
+
+    The variance components are those of a one-way analysis of variance with unequal
+    cluster sizes (Donner 1986, International Statistical Review 54, 67-82).
+    """
+    layout: Layout = data.layout
+    wanted = data.where[spec.target]
+    size = cluster_sums(layout.row_live[None].astype(drawn.dtype), layout)[0]
+    # A level-2 column counts once per cluster.
+    weight = wanted * jnp.where(
+        data.level2[spec.target], 1 / to_rows(jnp.maximum(size, 1)[None], layout)[0], 1.0
+    )
+    n = jnp.sum(weight)
+    mean = jnp.sum(weight * drawn) / n
+    variance = jnp.sum(weight * (drawn - mean) ** 2) / (n - 1)
+
+    live = layout.row_live
+    N, J = jnp.sum(size), jnp.sum(size > 0)
+    grand = jnp.sum(jnp.where(live, drawn, 0)) / N
+    deviation = jnp.where(live, drawn - grand, 0)
+    means = cluster_sums(deviation[None], layout)[0] / jnp.maximum(size, 1)
+    between_ss = jnp.sum(size * means**2)
+    within_ss = jnp.sum(deviation**2) - between_ss
+    n0 = (N - jnp.sum(size**2) / N) / (J - 1)
+    within = within_ss / (N - J)
+    first_bad = jnp.min(
+        jnp.where(jnp.any(bad, axis=1), layout.block_cluster, layout.cluster_live.shape[0])
+    )
+    return Trace(
+        mean=mean,
+        variance=variance,
+        between=(between_ss / (J - 1) - within) / n0,
+        within=within,
+        n_bad=jnp.sum(bad),
+        bad_cluster=first_bad,
+    )
+
+
+@partial(jax.jit, static_argnames=("carried",))
+def start_columns(
+    roots: Key[Array, " R"], chains: Int[Array, " m"], data: Data, *, carried: tuple[int, ...]
+) -> Float[Array, "R m c K B"]:
+    """Fill the missing cells of all columns with draws from their observed values.
+
+    A column that is constant in clusters gets one draw per cluster.
+    """
+
+    def one_chain(root: Key[Array, ""], chain: Int[Array, ""], data: Data) -> Array:
+        key = visit_key(root, chain, jnp.zeros((), int), jnp.zeros((2,), jnp.uint32))
+        layout = data.layout
+        at = jnp.array(carried)
+        K, B = layout.row_live.shape
+        uniform = jax.random.uniform(key, (len(carried), K, B), data.observed.dtype)
+        J = layout.cluster_live.shape[0]
+        # Any draw of its first block serves a whole cluster.
+        first_block = jnp.clip(jnp.searchsorted(layout.block_cluster, jnp.arange(J)), 0, K - 1)
+        by_cluster = to_rows(uniform[:, first_block, 0], layout)
+        uniform = jnp.where(data.level2[at][:, None, None], by_cluster, uniform)
+
+        def fill(y: Array, seen: Array, may_give: Array, u: Array) -> Array:
+            count = jnp.sum(may_give)
+            rank = jnp.minimum((u * count).astype(int), count - 1) + 1
+            giver = jnp.searchsorted(jnp.cumsum(may_give), rank)
+            return jnp.where(seen, y, jnp.ravel(y)[giver])
+
+        seen = data.seen[at]
+        may_give = (seen & data.used).reshape(len(carried), -1)
+        filled = jax.vmap(fill)(data.observed[at], seen, may_give, uniform)
+        return jnp.where(layout.row_live, filled, 0)
+
+    over_chains = jax.vmap(one_chain, in_axes=(None, 0, None))
+    return jax.vmap(over_chains, in_axes=(0, None, 0))(roots, chains, data)
+
+
+def blank_state(
+    method: Method,
+    data: Data,
+    spec: Spec,
+    columns: Float[Array, "R m c K B"],
+    *,
+    uses_means: bool,
+    leave_one_out: bool,
+) -> Any:
+    """Return a state of zeros in the shapes of a method's own; nothing is computed."""
+
+    def one_chain(data: Data, spec: Spec, columns: Array) -> Any:
+        target = make_target(
+            data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
+        )
+        return method.init(jax.random.key(0), target)
+
+    over_chains = jax.vmap(one_chain, in_axes=(None, None, 0))
+    shapes = jax.eval_shape(jax.vmap(over_chains), data, spec, columns)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

@@ -1,0 +1,63 @@
+"""Accepting data: what counts as a data frame, and the requirements on its shape and labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmice.errors import DataError
+from jaxmice.events import EventLog
+from jaxmice.frame._text import raise_all, some
+
+
+def as_frame(data: Any, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Turn the accepted inputs into a pandas frame; a pandas frame comes back as it is."""
+    if isinstance(data, np.ndarray) and data.ndim == 2 and columns is not None:
+        if len(columns) != data.shape[1]:
+            raise DataError(
+                "E01", f"columns= has {len(columns)} names, the array {data.shape[1]} columns"
+            )
+        # A copy, so that later changes of the caller's array do not reach the result.
+        return pd.DataFrame(data.copy(), columns=list(columns))
+    convert = getattr(data, "to_pandas", None)  # polars and its kin
+    frame = convert() if callable(convert) else data
+    if isinstance(frame, pd.DataFrame):
+        if columns is not None:
+            raise DataError(
+                "E01", "columns= names the columns of an array; a data frame has its own labels"
+            )
+        return frame
+    shape = f" of shape {data.shape}" if isinstance(data, np.ndarray) else ""
+    raise DataError(
+        "E01",
+        f"data must be a pandas DataFrame, got {type(data).__name__}{shape}; "
+        "for a 2-D array pass columns=",
+    )
+
+
+def check_shape(data: pd.DataFrame, events: EventLog) -> None:
+    """Check size and labels, and note an index that does not identify rows."""
+    complaints: list[tuple[str, str]] = []
+    n, p = data.shape
+    if n < 2 or p < 2:
+        complaints.append(("E02", f"data has {n} rows and {p} columns; need at least 2 of each"))
+    if not data.columns.is_unique:
+        names = data.columns[data.columns.duplicated()].unique().tolist()
+        complaints.append(("E03", f"duplicate column names: {some(names)}; rename them"))
+    others = [x for x in data.columns.tolist() if not isinstance(x, str)]
+    if others:
+        complaints.append(
+            (
+                "E04",
+                f"column names must be strings; rename {some(others)}, "
+                "for example by data.columns = data.columns.map(str)",
+            )
+        )
+    raise_all(complaints)
+    if not data.index.is_unique:
+        events.add(
+            "index_not_unique",
+            f"{int(data.index.duplicated().sum())} row labels repeat an earlier one; "
+            "imputed cells are listed by position",
+        )

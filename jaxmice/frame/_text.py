@@ -1,0 +1,42 @@
+"""Wording that messages share: short lists, near matches, complaints collected into one error."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from jaxmice.errors import DataError
+
+SHOWN = 5
+"""How many rows, clusters or categories a message names."""
+
+
+def some(items: Sequence[Any]) -> str:
+    """Name the first few items, and say how many there are when not all are named."""
+    text = ", ".join(repr(x) if isinstance(x, str) else str(x) for x in items[:SHOWN])
+    return f"{text}, ... ({len(items)} in all)" if len(items) > SHOWN else text
+
+
+def rows_at(index: pd.Index, positions: Sequence[int]) -> str:
+    """Name rows by their labels."""
+    return some(index[list(positions)].tolist())
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """Suggest what an unknown name was meant to be, or list what there is."""
+    names = list(known)
+    folded = {x.casefold(): x for x in reversed(names)}
+    matches = difflib.get_close_matches(str(name).casefold(), folded, n=3)
+    if matches:
+        return "did you mean " + " or ".join(repr(folded[x]) for x in matches) + "?"
+    return f"there is {some(names)}"
+
+
+def raise_all(complaints: Sequence[tuple[str, str]]) -> None:
+    """Raise one error for everything found wrong; its code is that of the first complaint."""
+    if not complaints:
+        return
+    code, message = complaints[0]
+    rest = [text if c == code else f"{c}: {text}" for c, text in complaints[1:]]
+    raise DataError(code, "\n".join([message, *rest]))

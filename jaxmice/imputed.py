@@ -1,0 +1,244 @@
+"""The result of a run: completed data, traces, events, and the means to go on."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmice.errors import DataError, JaxMiceWarning
+from jaxmice.events import EventLog
+from jaxmice.frame import complete, decode
+from jaxmice.model import ImputationModel
+
+LEVELS_THAT_WARN = ("change", "problem")
+
+
+class ImputedData:
+    """A data set with m sets of imputations (``mids`` in R).
+
+    Only imputed cells are stored. Imputations are numbered from 1; number 0 is the
+    incomplete original.
+
+    Attributes
+    ----------
+    data
+        The original frame.
+    model
+        The imputation model, see `setup`.
+    m, iteration
+        Number of imputations and of iterations done.
+    variables
+        Names of the imputed columns: axis 0 of the traces.
+    chain_mean, chain_var
+        (variable, iteration, m) mean and variance of the imputed cells, in the units of
+        the data; categories count 1..K.
+    chain_icc
+        (variable, iteration, m) intraclass correlation of the completed column (one-way
+        analysis of variance); NaN without clusters.
+    chain_between, chain_within
+        (variable, iteration, m) its variance between and within clusters.
+    info
+        Versions, seed, random-number generator, precision, device and seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: pd.DataFrame,
+        model: ImputationModel,
+        cells: dict[str, tuple[np.ndarray, np.ndarray]],
+        traces: dict[str, np.ndarray],
+        chains: np.ndarray,
+        iteration: int,
+        info: dict[str, Any],
+        events: EventLog,
+        extend: Callable[["ImputedData", int, int, Any], "ImputedData"],
+    ) -> None:
+        self.data, self.model, self.info = data, model, info
+        self.m, self.iteration = len(chains), iteration
+        self.variables = list(cells)
+        self.events = events
+        self._cells, self._extend = cells, extend
+        self.chain_mean, self.chain_var = traces["mean"], traces["variance"]
+        self.chain_between, self.chain_within = traces["between"], traces["within"]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.chain_icc = self.chain_between / (self.chain_between + self.chain_within)
+
+    @cached_property
+    def imp(self) -> dict[str, pd.DataFrame]:
+        """Imputed values: for every column a frame (cells, m), rows by original label."""
+        out = {}
+        for name, (rows, values) in self._cells.items():
+            series = decode(
+                self.model.frame.columns[name],
+                values.ravel(order="F"),
+                events=self.events,
+                method=self.method.get(name, ""),
+            )
+            n = len(rows)
+            labels = self.data.index[rows]
+            labels = pd.Index(rows) if not self.data.index.is_unique else labels
+            parts = {
+                i + 1: pd.Series(series.array[i * n : (i + 1) * n], index=labels, dtype=series.dtype)
+                for i in range(self.m)
+            }
+            out[name] = pd.DataFrame(parts, index=labels)
+        return out
+
+    @property
+    def method(self) -> dict[str, str]:
+        """Method of every block."""
+        return self.model.method
+
+    @property
+    def predictor_matrix(self) -> pd.DataFrame:
+        """Predictor codes, rows blocks, columns data columns."""
+        return self.model.predictor_matrix
+
+    @property
+    def visit_sequence(self) -> tuple[str, ...]:
+        """Blocks in the order of their visits."""
+        return self.model.visit_sequence
+
+    @cached_property
+    def where(self) -> pd.DataFrame:
+        """True for every imputed cell."""
+        return pd.DataFrame(
+            self.model.where, index=self.data.index, columns=list(self.model.frame.columns)
+        )
+
+    @property
+    def nmis(self) -> pd.Series:
+        """Number of missing values of every column of the original."""
+        return self.data.isna().sum()
+
+    @property
+    def logged_events(self) -> pd.DataFrame:
+        """What the software did on its own, one row each."""
+        names = ["it", "im", "dep", "meth", "out", "event", "level", "message"]
+        rows = [[getattr(event, name) for name in names] for event in self.events]
+        return pd.DataFrame(rows, columns=names)
+
+    def complete(
+        self,
+        action: Any = 1,
+        include: bool = False,
+        order: str = "last",
+        *,
+        imp_column: str = ".imp",
+        id_column: str = ".id",
+        lazy: bool = False,
+    ) -> Any:
+        """Return completed data.
+
+        Parameters
+        ----------
+        action
+            A number (0: the original), a list of numbers (stacked), ``"all"`` (a dict),
+            ``"long"`` (stacked, with number and row label), ``"stacked"`` (without),
+            ``"broad"`` (side by side) or ``"repeated"`` (side by side, by variable).
+        include
+            Add the original as number 0.
+        order
+            Where number and label go in a long frame: ``"last"`` or ``"first"``.
+        imp_column, id_column
+            Names of number and label in a long frame.
+        lazy
+            Return an iterator, for ``"all"`` and ``"long"``.
+
+        Returns
+        -------
+        Frames with the rows, columns, dtypes and categories of the original.
+
+        Raises
+        ------
+        DataError
+            E54: an unknown action, or a number that does not exist.
+        """
+        return complete(
+            self._base, self.m, self._filled, action, include, order, imp_column, id_column, lazy
+        )
+
+    @cached_property
+    def _base(self) -> pd.DataFrame:
+        """The original with what follows from other rows or is constant filled in."""
+        return self.model.frame.data
+
+    def _filled(self, number: int) -> dict[str, tuple[np.ndarray, pd.Series]]:
+        return {
+            name: (rows, self.imp[name][number].reset_index(drop=True))
+            for name, (rows, _) in self._cells.items()
+        }
+
+    def __len__(self) -> int:
+        return self.m
+
+    def __getitem__(self, number: int) -> pd.DataFrame:
+        return self.complete(number)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        return (self.complete(number) for number in range(1, self.m + 1))
+
+    def continue_run(self, maxit: int = 5, *, progress: Any = False) -> "ImputedData":
+        """Return the result of further iterations of the same chains.
+
+        The same as one run of all iterations. The model cannot be changed.
+
+        Parameters
+        ----------
+        maxit
+            Iterations to add.
+        progress
+            As for `mice`.
+        """
+        if not isinstance(maxit, (int, np.integer)) or maxit < 0:
+            raise DataError("E10", f"maxit must be 0 or more, got {maxit!r}")
+        return self._extend(self, int(maxit), 0, progress)
+
+    def add_imputations(self, m: int, *, progress: Any = False) -> "ImputedData":
+        """Return the imputations together with m further ones.
+
+        They are those that a run with more imputations would have given at once.
+
+        Parameters
+        ----------
+        m
+            Imputations to add.
+        progress
+            As for `mice`.
+        """
+        if not isinstance(m, (int, np.integer)) or m < 1:
+            raise DataError("E09", f"m must be a positive integer, got {m!r}")
+        return self._extend(self, 0, int(m), progress)
+
+    def analyze(self, model: Any, **options: Any) -> Any:
+        """Fit an analysis model to every completed data set; see `jaxmice.analyze`."""
+        from jaxmice.analysis import analyze
+
+        return analyze(self, model, **options)
+
+    def warn(self, stacklevel: int = 3) -> None:
+        """Warn once if the model was changed or something went wrong on the way."""
+        counts: dict[str, int] = {}
+        for event in self.events:
+            if event.level in LEVELS_THAT_WARN:
+                counts[event.event] = counts.get(event.event, 0) + 1
+        if counts:
+            listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+            message = f"W00: logged events: {listed}; see logged_events"
+            warnings.warn(message, JaxMiceWarning, stacklevel=stacklevel)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"ImputedData: {len(self.data)} rows, m = {self.m}, iterations = {self.iteration}",
+        ]
+        for name, (rows, _) in self._cells.items():
+            blocks = [b for b, columns in self.model.blocks.items() if name in columns]
+            method = next((self.method[b] for b in blocks if self.method.get(b)), "")
+            lines.append(f"  {name}: {len(rows)} cells by {method}")
+        if len(self.events):
+            lines.append(f"  {len(self.events)} logged events")
+        return "\n".join(lines)

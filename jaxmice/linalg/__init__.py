@@ -1,0 +1,15 @@
+"""Sums by cluster, and stacks of small matrices with the batch axis last."""
+
+from jaxmice.linalg.clusters import (
+    Layout as Layout,
+    cluster_products as cluster_products,
+    cluster_sums as cluster_sums,
+    to_rows as to_rows,
+    total_products as total_products,
+)
+from jaxmice.linalg.small import (
+    cholesky as cholesky,
+    eliminate as eliminate,
+    solve_lower as solve_lower,
+    solve_lower_transposed as solve_lower_transposed,
+)

@@ -1,0 +1,59 @@
+"""Sums over the rows of every cluster, all clusters at once.
+
+Rows are sorted by cluster and cut into blocks of equal length; a block belongs to one
+cluster. A column is an array ``(K, B)`` of K blocks, several columns ``(c, K, B)``. A
+sum by cluster is then a batched product inside the blocks and a short sum over blocks:
+no scatter per row, and the same code for 50,000 clusters of 4 rows as for 15 of 700.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Layout(eqx.Module):
+    """Where the rows of every cluster lie."""
+
+    row_live: Bool[Array, "K B"]
+    """False where a place of a block holds no row."""
+
+    block_cluster: Int[Array, " K"]
+    """Cluster of each block, in increasing order."""
+
+    cluster_live: Bool[Array, " J"]
+    """False for the empty clusters that fill up the shape."""
+
+
+def cluster_products(
+    u: Float[Array, "a K B"], v: Float[Array, "c K B"], layout: Layout
+) -> Float[Array, "a c J"]:
+    """Return the cross products of two sets of columns within every cluster."""
+    blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
+    return jnp.moveaxis(_over_blocks(blocks, layout), 0, -1)
+
+
+def total_products(
+    u: Float[Array, "a K B"], v: Float[Array, "c K B"]
+) -> Float[Array, "a c"]:
+    """Return the cross products of two sets of columns over all rows."""
+    return jnp.einsum("akb,ckb->ac", u, v, precision="highest")
+
+
+def cluster_sums(u: Float[Array, "a K B"], layout: Layout) -> Float[Array, "a J"]:
+    """Return the sum of each column within every cluster."""
+    return _over_blocks(jnp.sum(u, axis=-1).T, layout).T
+
+
+def _over_blocks(blocks: Float[Array, "K ..."], layout: Layout) -> Float[Array, "J ..."]:
+    return jax.ops.segment_sum(
+        blocks,
+        layout.block_cluster,
+        num_segments=layout.cluster_live.shape[0],
+        indices_are_sorted=True,
+    )
+
+
+def to_rows(values: Float[Array, "a J"], layout: Layout) -> Float[Array, "a K 1"]:
+    """Spread one value per cluster over its blocks, ready to broadcast over rows."""
+    return jnp.take(values, layout.block_cluster, axis=-1)[..., None]

@@ -1,0 +1,112 @@
+"""What every imputation method declares and promises."""
+
+import abc
+import difflib
+from typing import Any, ClassVar, Self
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, Key
+
+from jaxmice.errors import ModelError
+from jaxmice.target import Target
+
+
+class Method(eqx.Module):
+    """How one incomplete variable is imputed given its predictors.
+
+    The fields of a method are its options, never its data. Its functions are pure and
+    see one chain; the engine maps them over chains and compiles them once per method
+    and shape. Options that only change numbers are ordinary fields, so that another
+    value compiles nothing; options that change the program are static fields.
+    """
+
+    name: ClassVar[str]
+    """The string users write, the one of R's ``mice`` where it has the method."""
+
+    summary: ClassVar[str]
+    """One line for the table of methods."""
+
+    source: ClassVar[str]
+    """Author, year and place of the method."""
+
+    kinds: ClassVar[frozenset[str]]
+    """Kinds of column it can impute."""
+
+    codes: ClassVar[frozenset[int]]
+    """Codes of the predictor matrix it honours, besides 0; others are refused."""
+
+    cluster_codes: ClassVar[frozenset[int]] = frozenset()
+    """Codes it takes on the cluster column: -2 for its random effects, 1 for dummies."""
+
+    needs_cluster: ClassVar[bool] = False
+    """Whether its row must name one cluster column."""
+
+    levels: ClassVar[frozenset[int]] = frozenset({1})
+    """Levels of the columns that it imputes as they should be."""
+
+    donor_based: ClassVar[bool] = False
+    """Whether every imputed value is one of the observed values."""
+
+    uses_predictors: ClassVar[bool] = True
+    """Whether it reads any predictor."""
+
+    regularised: ClassVar[bool] = True
+    """Whether it can be fitted to fewer rows than it has predictors."""
+
+    exact: ClassVar[bool] = True
+    """Whether a visit draws from the stated model without approximation."""
+
+    standardised: ClassVar[bool] = True
+    """Whether it wants a continuous target centred and scaled."""
+
+    @classmethod
+    def from_options(cls, **options: Any) -> Self:
+        """Return the method with the given options.
+
+        Raises
+        ------
+        ModelError
+            E51: an option that the method does not have, or a value it cannot take.
+        """
+        known = list(cls.__dataclass_fields__)
+        for option in options:
+            if option not in known:
+                near = difflib.get_close_matches(option, known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                offered = ", ".join(known) or "none"
+                message = f"method {cls.name!r} has no option {option!r}{hint} Options: {offered}."
+                raise ModelError("E51", message)
+        return cls(**options)
+
+    def for_kind(self, kind: str) -> "Method":
+        """Return the method as it imputes a column of this kind."""
+        del kind
+        return self
+
+    def check(self, n_random: int, n_observed_clusters: int, where: str) -> None:
+        """Raise a `ModelError` where the data cannot identify the method's model."""
+
+    def schedule(self, *, first: bool) -> tuple[int, bool]:
+        """Return the inner iterations of a visit and whether it starts afresh."""
+        del first
+        return 1, True
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""], target: Target) -> Any:
+        """Return a starting state, which the chain must be able to forget."""
+
+    @abc.abstractmethod
+    def step(
+        self, key: Key[Array, ""], state: Any, target: Target, n_steps: Int[Array, ""]
+    ) -> Any:
+        """Draw the parameters given the rows marked by ``ry``.
+
+        The draw leaves their posterior unchanged: it is exact, or ``n_steps``
+        transitions of a Markov chain that starts at ``state``.
+        """
+
+    @abc.abstractmethod
+    def impute(
+        self, key: Key[Array, ""], state: Any, target: Target
+    ) -> Float[Array, "K B"]:
+        """Draw the variable for every row; the engine keeps those marked by ``wy``."""

@@ -1,0 +1,101 @@
+"""What the two-level normal methods share: options, priors, the run of inner steps."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from jaxmice.errors import ModelError
+from jaxmice.methods._base import Method
+from jaxmice.samplers import linear_mixed as lm
+from jaxmice.samplers.sums import Sums, make_sums
+from jaxmice.target import Target
+
+HALF_T_SCALE = 2.5
+"""Scale of the half-t prior of standard deviations, per unit of the standardised y."""
+
+
+class TwoLevelNormal(Method):
+    """Gibbs sampling of a two-level normal regression, carried from visit to visit."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"continuous", "integer", "binary_numeric"})
+    codes: ClassVar[frozenset[int]] = frozenset({1, 2, 3, 4})
+    cluster_codes: ClassVar[frozenset[int]] = frozenset({-2})
+    needs_cluster: ClassVar[bool] = True
+    priors: ClassVar[tuple[str, ...]]
+    restart_iter: ClassVar[int]
+    by_cluster: ClassVar[bool]
+
+    inner_iter: int | None = None
+    """Gibbs steps per visit after the first; by default 10, with ``restart`` those of R."""
+
+    burnin: int = 100
+    """Gibbs steps of the first visit; with ``restart`` unread."""
+
+    restart: bool = eqx.field(default=False, static=True)
+    """Start anew at every visit, as R does, instead of where the last one stopped."""
+
+    prior: str = eqx.field(default="hw", static=True)
+    """Name of the prior of the variances."""
+
+    def __check_init__(self) -> None:
+        """Refuse values that no visit could use."""
+        if isinstance(self.prior, str) and self.prior not in self.priors:
+            offered = ", ".join(map(repr, self.priors))
+            raise ModelError("E51", f"{self.name}: prior {self.prior!r} unknown; one of {offered}")
+        for option, value in (("inner_iter", self.inner_iter), ("burnin", self.burnin)):
+            if isinstance(value, (bool, float, str)) or (isinstance(value, int) and value < 1):
+                message = f"{self.name}: {option} must be a positive integer, got {value!r}"
+                raise ModelError("E51", message)
+
+    def schedule(self, *, first: bool) -> tuple[int, bool]:
+        """Return the inner iterations of a visit and whether it starts afresh."""
+        if self.restart:
+            return self.inner_iter or self.restart_iter, True
+        return (self.burnin if first else self.inner_iter or 10), first
+
+    def make_prior(self, target: Target, sums: Sums) -> lm.Prior:
+        """Return the prior on the scale of the sums."""
+        dtype, q = sums.k.dtype, sums.z_live.shape[0]
+        n_random = jnp.sum(sums.z_live).astype(dtype)
+        zero, flat = jnp.zeros((), dtype), jnp.zeros(sums.x_live.shape, dtype)
+        eye = jnp.eye(q, dtype=dtype)
+        match self.prior:
+            case "hw":
+                scale = jnp.full((q,), HALF_T_SCALE, dtype)
+                return lm.Prior(zero, zero, flat, zero, 0 * eye, half_t=scale)
+            case "pan":
+                units = target.z_units @ target.z_units.T
+                return lm.Prior(zero + 1, 1 / target.y_scale**2, flat, n_random, units)
+            case "pan_scaled":
+                return lm.Prior(zero + 1, zero + 1, flat, n_random, eye)
+            case _:
+                return lm.Prior(zero, zero, flat, -n_random - 1, 0 * eye)
+
+    def run(self, key: Key[Array, ""], state: Any, n_steps: Int[Array, ""], step: Any) -> Any:
+        """Take inner steps, each with a key of its own."""
+
+        def body(i: Int[Array, ""], state: Any) -> Any:
+            return step(jax.random.fold_in(key, i), state)
+
+        return jax.lax.fori_loop(0, n_steps, body, state)
+
+    def sums(self, target: Target) -> Sums:
+        """Read the rows once."""
+        return make_sums(target, by_cluster=self.by_cluster)
+
+    def draw_rows(
+        self,
+        key: Key[Array, ""],
+        beta: Float[Array, " p"],
+        b: Float[Array, "q J"],
+        sigma: Float[Array, "K 1"] | Float[Array, ""],
+        target: Target,
+    ) -> Float[Array, "K B"]:
+        """Draw rows given all parameters."""
+        q = b.shape[0]
+        effects = jnp.take(b + beta[:q, None], target.layout.block_cluster, axis=1)
+        noise = jax.random.normal(key, target.y.shape, target.y.dtype)
+        return target.linear_predictor(effects, beta[q:]) + sigma * noise

@@ -1,0 +1,60 @@
+"""Method ``mean``: the mean of the observed values."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from jaxmice.methods.sample import Sample
+from jaxmice.target import Target
+
+
+class Mean(Sample):
+    """Impute the mean, for categories the most frequent one (``mean`` in R's ``mice``).
+
+    Understates every variance and all uncertainty: for comparison only.
+
+    Differences from R
+    ------------------
+    Categories get their mode; R's method takes numbers only.
+
+    References
+    ----------
+    van Buuren S (2018). Flexible Imputation of Missing Data, 2nd edition, section 1.3.3.
+    """
+
+    name: ClassVar[str] = "mean"
+    summary: ClassVar[str] = "mean of the observed values, mode of categories"
+    source: ClassVar[str] = "van Buuren (2018), section 1.3.3"
+    donor_based: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
+
+    mode: bool = eqx.field(default=False, static=True)
+    """Impute the most frequent value; always so for categories."""
+
+    def for_kind(self, kind: str) -> "Mean":
+        """Return the mode for categories."""
+        return Mean(mode=self.mode or kind in ("binary", "nominal", "ordinal"))
+
+    def step(
+        self, key: object, state: object, target: Target, n_steps: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the value to impute."""
+        del key, state, n_steps
+        observed, y = jnp.ravel(target.ry), jnp.ravel(target.y)
+        if not self.mode:
+            return jnp.sum(jnp.where(observed, y, 0)) / jnp.sum(observed)
+        ordered = jnp.sort(jnp.where(observed, y, jnp.inf))
+        size = jnp.searchsorted(ordered, y, side="right") - jnp.searchsorted(ordered, y)
+        return y[jnp.argmax(jnp.where(observed, size, -1))]
+
+    def init(self, key: object, target: Target) -> Float[Array, ""]:
+        """Return zero, which the first step does not read."""
+        del key
+        return jnp.zeros((), target.y.dtype)
+
+    def impute(self, key: object, state: Float[Array, ""], target: Target) -> Float[Array, "K B"]:
+        """Give every row the same value."""
+        del key
+        return jnp.full_like(target.y, 1) * state

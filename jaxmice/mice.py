@@ -1,0 +1,425 @@
+"""The front door: impute a data frame."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from jaxmice.engine import Session
+from jaxmice.engine.precision import resolve
+from jaxmice.engine.streams import IMPLEMENTATION
+from jaxmice.errors import DataError, ModelError, RunError
+from jaxmice.events import EventLog
+from jaxmice.frame import encode
+from jaxmice.imputed import ImputedData
+from jaxmice.model import ImputationModel, setup
+from jaxmice.model.problem import Prepared, make_problem
+
+SETUP_ARGUMENTS = tuple(setup.__kwdefaults__ or ()) + ("method", "predictor_matrix")
+
+
+def mice(
+    data: Any = None,
+    m: int = 5,
+    method: Any = None,
+    predictor_matrix: Any = None,
+    *,
+    cluster: Any = None,
+    maxit: int | None = None,
+    init: Any = "sample",
+    model: ImputationModel | None = None,
+    seed: Any = None,
+    device: Any = None,
+    precision: str | None = None,
+    chunk_chains: int | None = None,
+    progress: bool | Callable[[int, str], None] = False,
+    **setup_options: Any,
+) -> ImputedData:
+    """Impute incomplete clustered data m times by chained equations.
+
+    Parameters
+    ----------
+    data
+        Data frame with n rows and at least two columns; it is not modified.
+    m
+        Number of imputations.
+    method
+        Name of a method for all incomplete columns, a dict by column, or a list; see
+        `jaxmice.methods`. Columns that are not named get their default.
+    predictor_matrix
+        Codes of predictors, rows targets, columns columns: -2 cluster, 0 none, 1 fixed,
+        2 random slope, 3 fixed and cluster mean, 4 random slope and cluster mean.
+    cluster
+        Name of the column with the cluster ids, of any type.
+    maxit
+        Iterations. By default 1 if a single column is imputed, otherwise 10. With 0 the
+        result holds starting values only.
+    init
+        Starting values: ``"sample"`` (draws from the observed values), ``"mean"``, or a
+        complete data frame.
+    model
+        A model made by `setup`, instead of data and set-up arguments.
+    seed
+        Seed of all random streams: an integer or a JAX key. ``None`` takes one from the
+        operating system; it is kept in ``info["seed"]``.
+    device
+        ``"cpu"``, ``"gpu"`` or a `jax.Device`.
+    precision
+        ``"float64"`` (the default on a CPU) or ``"float32"`` (the default elsewhere).
+    chunk_chains
+        Chains to run together; by default as many as fit into memory. It does not
+        change the result.
+    progress
+        True shows a bar; a function is called with iteration and block.
+    **setup_options
+        Every other argument of `setup`: ``roles``, ``options``, ``visit_sequence``, ...
+
+    Returns
+    -------
+    ImputedData
+        The imputations. Ctrl-C ends a run early, with all iterations done so far.
+
+    Raises
+    ------
+    DataError, ModelError
+        The data or the model cannot be used; nothing has been drawn then.
+    RunError
+        E31: draws were not finite.
+
+    References
+    ----------
+    van Buuren S, Groothuis-Oudshoorn K (2011). mice: Multivariate imputation by chained
+    equations in R. Journal of Statistical Software 45(3), section 2.
+
+    Examples
+    --------
+    >>> import jaxmice as jm
+    >>> d = jm.datasets.load_popmis()[["school", "popular", "sex", "texp"]]
+    >>> imp = jm.mice(d, m=2, method={"popular": "2l.pan"}, cluster="school",
+    ...               roles={"popular": {"sex": "random", "texp": "fixed"}}, seed=1)
+    >>> imp.m, int(imp.complete(1).isna().sum().sum())
+    (2, 0)
+    """
+    m = _count(m, "E09", "m must be a positive integer", 1)
+    began = time.perf_counter()
+    if model is not None:
+        given = [data is not None and "data", method is not None and "method"]
+        given += [predictor_matrix is not None and "predictor_matrix", *setup_options]
+        if clash := [name for name in [*given, cluster is not None and "cluster"] if name]:
+            raise ModelError("E50", f"pass either model= or {', '.join(map(str, clash))}")
+    else:
+        _check_names(setup_options)
+        model = setup(data, method, predictor_matrix, cluster=cluster, **setup_options)
+    seconds = time.perf_counter() - began
+    results = _run(
+        [model], m, maxit, init, seed, device, precision, chunk_chains, progress, seconds
+    )
+    results[0].warn()
+    return results[0]
+
+
+def replicate(
+    frames: Sequence[pd.DataFrame],
+    m: int = 5,
+    method: Any = None,
+    predictor_matrix: Any = None,
+    *,
+    maxit: int | None = None,
+    seed: Any = None,
+    device: Any = None,
+    precision: str | None = None,
+    chunk_chains: int | None = None,
+    **setup_options: Any,
+) -> list[ImputedData]:
+    """Impute several data sets of the same form side by side, in one program.
+
+    The replications of a simulation study are an axis of the arrays, like the chains.
+    Data set number 1 is imputed as `mice` would impute it under the same seed.
+
+    Parameters
+    ----------
+    frames
+        Data sets with the same columns, imputed columns and predictors; their numbers
+        of rows and clusters and their missing cells may differ.
+    m, method, predictor_matrix, maxit, seed, device, precision, chunk_chains
+        As for `mice`.
+    **setup_options
+        Every other argument of `setup`.
+
+    Returns
+    -------
+    One `ImputedData` per data set.
+
+    Raises
+    ------
+    ModelError
+        E55: the data sets lead to different imputation models.
+    """
+    m = _count(m, "E09", "m must be a positive integer", 1)
+    _check_names(setup_options)
+    began = time.perf_counter()
+    models = [setup(frame, method, predictor_matrix, **setup_options) for frame in frames]
+    for number, model in enumerate(models[1:], 2):
+        if model.visits != models[0].visits:
+            message = (
+                f"data set {number} is imputed differently from the first; fix the model "
+                "by method=, roles= or predictor_matrix=, or pass screen='off'"
+            )
+            raise ModelError("E55", message)
+    seconds = time.perf_counter() - began
+    return _run(
+        models, m, maxit, "sample", seed, device, precision, chunk_chains, False, seconds
+    )
+
+
+def _check_names(setup_options: Mapping[str, Any]) -> None:
+    """Refuse an argument that neither `mice` nor `setup` knows."""
+    import difflib
+
+    for name in setup_options:
+        if name not in SETUP_ARGUMENTS:
+            near = difflib.get_close_matches(name, SETUP_ARGUMENTS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"mice() got an unexpected argument {name!r}{hint}")
+
+
+def _count(value: Any, code: str, message: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DataError(code, f"{message}, got {value!r}")
+    return int(value)
+
+
+def _seed(seed: Any) -> int:
+    """Return the seed as a number below 2^64."""
+    if seed is None:
+        return secrets.randbits(64)
+    if isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        high, low = (int(part) for part in np.asarray(jax.random.key_data(seed)).ravel()[-2:])
+        return (high << 32) | low
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        message = f"seed must be an integer from 0 to 2^64 - 1, a JAX key or None, got {seed!r}"
+        raise RunError("E53", message)
+    return int(seed)
+
+
+def _iterations(maxit: Any, model: ImputationModel, events: EventLog) -> int:
+    if maxit is not None:
+        return _count(maxit, "E10", "maxit must be 0 or more", 0)
+    if len({visit.target for visit in model.visits}) == 1:
+        events.add("univariate", "a single column is imputed: one iteration is enough")
+        return 1
+    return 10
+
+
+def _run(
+    models: Sequence[ImputationModel],
+    m: int,
+    maxit: int | None,
+    init: Any,
+    seed: Any,
+    device: Any,
+    precision: str | None,
+    chunk_chains: int | None,
+    progress: Any,
+    setup_seconds: float,
+) -> list[ImputedData]:
+    """Build the arrays, run the chains, and read the results."""
+    events = EventLog()
+    n_iterations = _iterations(maxit, models[0], events)
+    began = time.perf_counter()
+    if chunk_chains is not None:
+        _count(chunk_chains, "E53", "chunk_chains must be a positive integer", 1)
+    prepared = make_problem(models, _starts(models, init))
+    device, precision = resolve(device, precision)
+    session = Session(
+        prepared.problem,
+        range(1, m + 1),
+        _seed(seed),
+        precision=precision,
+        device=device,
+        chunk_chains=chunk_chains,
+        events=events,
+    )
+    seconds = {"setup": setup_seconds + time.perf_counter() - began}
+    _advance(session, n_iterations, progress)
+    return _results(models, prepared, session, seconds)
+
+
+def _advance(session: Session, n_iterations: int, progress: Any) -> None:
+    """Run iterations, with a bar if one is wanted."""
+    if progress is True:
+        from tqdm import tqdm
+
+        with tqdm(total=n_iterations * len(session.problem.steps), unit="visit") as bar:
+
+            def show(iteration: int, block: str) -> None:
+                bar.set_postfix_str(f"iteration {iteration}, {block}", refresh=False)
+                bar.update()
+
+            done = session.advance(n_iterations, show)
+    else:
+        done = session.advance(n_iterations, progress or None)
+    if not done:
+        message = f"the run was interrupted after iteration {session.iteration}"
+        session.events.add("interrupted", message, it=session.iteration)
+
+
+def _starts(models: Sequence[ImputationModel], init: Any) -> list[dict[str, np.ndarray]] | None:
+    """Return complete coded starting values of all columns, or None for draws."""
+    if isinstance(init, str) and init == "sample":
+        return None
+    if isinstance(init, str) and init == "mean":
+        return [{name: _filled(column) for name, column in _columns(m)} for m in models]
+    if not isinstance(init, pd.DataFrame):
+        message = f"init must be 'sample', 'mean' or a data frame, got {init!r}"
+        raise DataError("E47", message)
+    model = models[0]
+    targets = {visit.target for visit in model.visits}
+    if lacking := sorted(targets - set(init.columns)):
+        raise DataError("E47", f"init lacks the columns {', '.join(lacking)}")
+    if len(init) != model.frame.n:
+        raise DataError("E47", f"init has {len(init)} rows, data {model.frame.n}")
+    frame = encode(init[model.frame.data.columns.intersection(init.columns)], events=EventLog())
+    starts: dict[str, np.ndarray] = {}
+    for name, column in _columns(model):
+        if name not in targets:
+            continue
+        given = frame.columns[name]
+        if given.missing.any():
+            raise DataError("E47", f"init has missing values in {name!r}")
+        values = given.values
+        if column.categories:
+            values = _recode(name, init[name], column.categories)
+        starts[name] = np.where(column.missing, values, column.values)
+    return [starts]
+
+
+def _recode(name: str, values: pd.Series, categories: tuple[Any, ...]) -> np.ndarray:
+    codes = {category: code for code, category in enumerate(categories)}
+    if unknown := set(values.unique()) - set(codes):
+        raise DataError("E47", f"init has unknown categories in {name!r}: {sorted(map(str, unknown))}")
+    return values.map(codes).to_numpy(float)
+
+
+def _columns(model: ImputationModel) -> list[tuple[str, Any]]:
+    return list(model.frame.columns.items())
+
+
+def _filled(column: Any) -> np.ndarray:
+    """Fill a coded column with its mean, or its most frequent code."""
+    values = column.values[~column.missing]
+    if values.size == 0:
+        return np.zeros_like(column.values)
+    fill = np.bincount(values.astype(int)).argmax() if column.categories else values.mean()
+    return np.where(column.missing, fill, column.values)
+
+
+def _results(
+    models: Sequence[ImputationModel],
+    prepared: Prepared,
+    session: Session,
+    seconds: dict[str, float],
+) -> list[ImputedData]:
+    """Bring draws and traces back to rows and units, one result per data set."""
+    draws = {target: session.draws(target) for target in session.problem.targets}
+    names = ("mean", "variance", "between", "within")
+    raw = {t: {name: session.trace(t, name) for name in names} for t in draws}
+    out = []
+    for r, (model, blocks) in enumerate(zip(models, prepared.blocks, strict=True)):
+        where = dict(zip(model.frame.columns, model.where.T, strict=True))
+        cells, traces = {}, {name: [] for name in names}
+        for target, drawn in draws.items():
+            scale, column = prepared.scales[r][target], model.frame.columns[target]
+            rows = np.flatnonzero(where[target])
+            place = blocks.positions(rows)
+            rows, place = rows[place >= 0], place[place >= 0]
+            values = drawn[r].reshape(len(session.chains), -1)[:, place].T.astype(float)
+            values = values * scale.scale + scale.location
+            if any(v.method.donor_based for v in model.visits if v.target == target):
+                values = _snap(values, np.unique(column.values[~column.missing]))
+            cells[target] = (rows, values)
+            first = 1.0 if column.categories else 0.0
+            units = {"mean": scale.scale, "variance": scale.scale**2}
+            for name in names:
+                unit = units.get(name, scale.scale**2)
+                shift = scale.location + first if name == "mean" else 0.0
+                traces[name].append(raw[target][name][r] * unit + shift)
+        log = EventLog([*model.events, *session.events])
+        shape = (0, session.iteration, len(session.chains))
+        out.append(
+            ImputedData(
+                data=model.original,
+                model=model,
+                cells=cells,
+                traces={k: np.stack(v) if v else np.zeros(shape) for k, v in traces.items()},
+                chains=session.chains,
+                iteration=session.iteration,
+                info=_info(session, seconds),
+                events=log,
+                extend=_extender(models, prepared, session, r, seconds),
+            )
+        )
+    return out
+
+
+def _snap(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return the observed value that each value is, rounding of the scale apart."""
+    place = np.clip(np.searchsorted(observed, values), 1, max(len(observed) - 1, 1))
+    if len(observed) == 1:
+        return np.full_like(values, observed[0])
+    below, above = observed[place - 1], observed[place]
+    return np.where(values - below <= above - values, below, above)
+
+
+def _extender(
+    models: Sequence[ImputationModel],
+    prepared: Prepared,
+    session: Session,
+    replication: int,
+    seconds: dict[str, float],
+) -> Callable[[ImputedData, int, int, Any], ImputedData]:
+    """Return what continues a run or adds imputations to it."""
+
+    def extend(imp: ImputedData, more: int, further: int, progress: Any) -> ImputedData:
+        events = EventLog(list(session.events))
+        longer = session.copy(events)
+        if further:
+            extra = Session(
+                prepared.problem,
+                range(imp.m + 1, imp.m + further + 1),
+                session.seed,
+                precision=session.precision,
+                device=session.device,
+                chunk_chains=None,
+                events=events,
+            )
+            _advance(extra, imp.iteration, progress)
+            if extra.iteration != imp.iteration:
+                raise RunError("E56", "interrupted before the further imputations were complete")
+            longer.join(extra)
+        if more:
+            _advance(longer, more, progress)
+        return _results(models, prepared, longer, seconds)[replication]
+
+    return extend
+
+
+def _info(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
+    packages = ("jaxmice", "jax", "jaxlib", "numpy", "pandas")
+    device = session.device or jax.devices()[0]
+    return {
+        "versions": {name: version(name) for name in packages},
+        "seed": session.seed,
+        "rng": {
+            "implementation": IMPLEMENTATION,
+            "jax_threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+        },
+        "precision": session.precision,
+        "device": f"{device.platform}:{device.device_kind}",
+        "seconds": {**seconds, "run": session.seconds},
+    }

@@ -1,0 +1,25 @@
+"""Set-up: who is imputed by which method from which predictors."""
+
+from jaxmice.model.helpers import (
+    find_default_method,
+    make_blocks,
+    make_method,
+    make_predictor_matrix,
+    make_visit_sequence,
+    make_where,
+)
+from jaxmice.model.model import ImputationModel, Term, Visit
+from jaxmice.model.setup import setup
+
+__all__ = [
+    "ImputationModel",
+    "Term",
+    "Visit",
+    "find_default_method",
+    "make_blocks",
+    "make_method",
+    "make_predictor_matrix",
+    "make_visit_sequence",
+    "make_where",
+    "setup",
+]

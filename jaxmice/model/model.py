@@ -1,0 +1,178 @@
+"""The complete description of an imputation run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmice.events import EventLog
+from jaxmice.frame import Frame
+from jaxmice.methods import Method
+from jaxmice.model.role import Roles
+from jaxmice.model.roles import roles_of
+
+
+@dataclass(frozen=True)
+class Term:
+    """One column of a design.
+
+    Parameters
+    ----------
+    column
+        Column of the data; ``None`` is the intercept.
+    category
+        Code of the category whose dummy this is; ``None``: the column as it is.
+    mean
+        The cluster mean of that (codes 3 and 4).
+    centered
+        The deviation from the cluster mean (``group_center=True``).
+    """
+
+    column: str | None
+    category: int | None = None
+    mean: bool = False
+    centered: bool = False
+
+    def label(self, categories: tuple[Any, ...] = ()) -> str:
+        """Return a short name, such as ``mean(sex=girl)``."""
+        if self.column is None:
+            return "1"
+        name = self.column
+        if self.category is not None:
+            shown = categories[self.category] if categories else self.category
+            name = f"{name}={shown}"
+        if self.mean:
+            return f"mean({name})"
+        return f"center({name})" if self.centered else name
+
+
+INTERCEPT = Term(None)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One imputation of one target within an iteration.
+
+    Parameters
+    ----------
+    block, target
+        Block that is visited and the column that is imputed.
+    method
+        The method, with its options.
+    number
+        How many times the block was visited before within the iteration.
+    fixed
+        Columns of the fixed design that have no random effect.
+    random
+        Columns with a random effect; each is also a column of the fixed design.
+    absorb
+        One dummy per cluster, removed by taking deviations from the cluster means; there
+        is no intercept then.
+    """
+
+    block: str
+    target: str
+    method: Method
+    number: int
+    fixed: tuple[Term, ...]
+    random: tuple[Term, ...]
+    absorb: bool = False
+
+
+@dataclass(frozen=True)
+class ImputationModel:
+    """Everything `mice` needs to know before it draws a random number.
+
+    Parameters
+    ----------
+    original
+        The data frame as given.
+    frame
+        The data as arrays, after deductive imputation.
+    blocks
+        Columns of every block.
+    method
+        Method of every block; ``""`` is not imputed.
+    predictor_matrix
+        Predictor codes, rows blocks, columns data columns.
+    visit_sequence
+        Blocks in the order of their visits.
+    where
+        (n, p) True where a cell is imputed.
+    ignore
+        (n,) True for rows that have no influence on the parameters.
+    options
+        Options of the methods as given.
+    cluster
+        The cluster column.
+    levels, kinds
+        Level (1 or 2; 0 for the cluster column) and kind of every column.
+    standardize, group_mean, group_center
+        How predictors and their cluster means are formed.
+    events
+        What the set-up changed on its own.
+    visits
+        The visits of one iteration, in order.
+    """
+
+    original: pd.DataFrame
+    frame: Frame
+    blocks: dict[str, tuple[str, ...]]
+    method: dict[str, str]
+    predictor_matrix: pd.DataFrame
+    visit_sequence: tuple[str, ...]
+    where: np.ndarray
+    ignore: np.ndarray
+    options: dict[str, dict[str, Any]]
+    cluster: str | None
+    levels: dict[str, int]
+    kinds: dict[str, str]
+    standardize: bool
+    group_mean: str
+    group_center: bool
+    events: EventLog
+    visits: tuple[Visit, ...]
+
+    def roles(self) -> dict[str, Roles]:
+        """Return the predictor matrix as role expressions, one per imputed block.
+
+        Passed as ``roles=`` they give the same matrix again.
+        """
+        return roles_of(self.predictor_matrix)
+
+    def __str__(self) -> str:
+        header = ["target", "method", "cluster", "random", "fixed", "means"]
+        rows = [header]
+        for visit in self.visits:
+            terms = visit.random + visit.fixed
+            named = visit.target if visit.block == visit.target else f"{visit.block}/{visit.target}"
+            cluster = ""
+            if visit.absorb:
+                cluster = f"{self.cluster} (dummies)"
+            elif type(visit.method).needs_cluster:
+                cluster = str(self.cluster)
+            rows.append(
+                [
+                    named,
+                    type(visit.method).name,
+                    cluster,
+                    self._columns(term for term in visit.random if not term.mean),
+                    self._columns(term for term in visit.fixed if not term.mean),
+                    self._columns(term for term in terms if term.mean),
+                ]
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        J = f", {self.frame.clusters.J} clusters" if self.frame.clusters else ""
+        lines.insert(0, f"Imputation model: {self.frame.n} rows{J}, {len(self.visits)} targets")
+        if len(self.events):
+            lines.append(f"{len(self.events)} events; see model.events")
+        return "\n".join(lines)
+
+    def _columns(self, terms: Any) -> str:
+        """Name the columns behind some terms, dummies of one column once."""
+        return ", ".join(dict.fromkeys("1" if t.column is None else t.column for t in terms))

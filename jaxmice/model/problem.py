@@ -1,0 +1,329 @@
+"""From a model in the user's terms to the arrays that the engine runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmice.engine import (
+    Blocks,
+    ChainSlots,
+    Data,
+    Problem,
+    SharedSlots,
+    Spec,
+    Step,
+    plan_blocks,
+)
+from jaxmice.frame import Column
+from jaxmice.model.model import INTERCEPT, ImputationModel, Term, Visit
+
+NUMERIC = ("continuous", "integer", "time")
+"""Kinds that are centred and scaled; categories keep their codes."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Location and scale of a column: value = location + scale * coded value."""
+
+    location: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem and what is needed to read its results."""
+
+    problem: Problem
+    blocks: tuple[Blocks, ...]
+    scales: tuple[dict[str, Scale], ...]
+    """For every data set the scale of each target."""
+
+
+def make_problem(
+    models: Sequence[ImputationModel], start: Sequence[dict[str, np.ndarray]] | None = None
+) -> Prepared:
+    """Build the arrays of a run for one model, or for several data sets of one model.
+
+    Parameters
+    ----------
+    models
+        Models with the same columns, methods and predictors.
+    start
+        For every data set complete starting values (n,) of each carried column, coded.
+    """
+    blocks = plan_blocks(
+        [_codes(model) for model in models],
+        [model.frame.clusters.J if model.frame.clusters else 1 for model in models],
+    )
+    widths = _widths(models)
+    builders = [
+        _Builder(model, layout, widths) for model, layout in zip(models, blocks, strict=True)
+    ]
+    built = [builder.build() for builder in builders]
+    first = built[0]
+    stack = [_stack([part.steps[i].spec for part in built]) for i in range(len(first.steps))]
+    steps = [replace(step, spec=spec) for step, spec in zip(first.steps, stack, strict=True)]
+    begun = None
+    if start is not None:
+        begun = np.stack(
+            [b.start(values) for b, values in zip(builders, start, strict=True)]
+        )
+    problem = Problem(
+        data=_stack([part.data for part in built]),
+        steps=steps,
+        targets=first.targets,
+        carried=first.carried,
+        start=begun,
+        leave_one_out=models[0].group_mean == "leave_one_out",
+    )
+    scales = tuple({name: b.scales[name] for name in first.targets} for b in builders)
+    return Prepared(problem, tuple(blocks), scales)
+
+
+def scale_of(column: Column, used: np.ndarray, *, standardize: bool) -> Scale:
+    """Return the scale of a column from its observed, not ignored values."""
+    if not standardize or column.kind not in NUMERIC:
+        return Scale(0.0, 1.0)
+    values = column.values[~column.missing & used]
+    if values.size == 0:
+        return Scale(0.0, 1.0)
+    # Twice rescaled, so that neither a huge nor a tiny unit loses digits or overflows.
+    size = float(np.max(np.abs(values))) or 1.0
+    location = float(np.mean(values / size)) * size
+    deviation = float(np.std(values / size - location / size)) * size
+    return Scale(location, deviation if deviation > 1e-7 * size else 1.0)
+
+
+def _codes(model: ImputationModel) -> np.ndarray:
+    clusters = model.frame.clusters
+    return np.zeros(model.frame.n, np.int64) if clusters is None else clusters.codes
+
+
+def _stack(parts: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+
+
+def _carried(model: ImputationModel) -> list[str]:
+    """Return the targets that have missing cells to fill, in visiting order."""
+    names = dict.fromkeys(visit.target for visit in model.visits)
+    where = dict(zip(model.frame.columns, model.where.T, strict=True))
+    return [name for name in names if (model.frame.columns[name].missing & where[name]).any()]
+
+
+def _split(
+    visit: Visit, carried: Sequence[str]
+) -> tuple[list[Term], list[Term], list[Term], list[Term]]:
+    """Return the terms of Z and F, each split into shared and by chain."""
+    random = (INTERCEPT,) if visit.absorb else visit.random
+    z = [[t for t in random if (t.column in carried) == chain] for chain in (False, True)]
+    f = [[t for t in visit.fixed if (t.column in carried) == chain] for chain in (False, True)]
+    return z[0], z[1], f[0], f[1]
+
+
+def _program(visit: Visit) -> Any:
+    """Return what tells visits with different programs apart, widths aside."""
+    return jax.tree.structure(visit.method), visit.absorb
+
+
+def _widths(models: Sequence[ImputationModel]) -> dict[Any, tuple[int, ...]]:
+    """Return the common widths of the designs of all visits that share a program."""
+    widths: dict[Any, tuple[int, ...]] = {}
+    for model in models:
+        carried = _carried(model)
+        for visit in model.visits:
+            own = tuple(map(len, _split(visit, carried)))
+            before = widths.get(_program(visit), own)
+            widths[_program(visit)] = tuple(map(max, own, before))
+    return widths
+
+
+@dataclass(frozen=True)
+class _Built:
+    data: Data
+    steps: list[Step]
+    targets: tuple[str, ...]
+    carried: tuple[int, ...]
+
+
+class _Builder:
+    """Builds the arrays of one data set."""
+
+    def __init__(
+        self, model: ImputationModel, blocks: Blocks, widths: dict[Any, tuple[int, ...]]
+    ) -> None:
+        self.model, self.blocks, self.widths = model, blocks, widths
+        self.columns = model.frame.columns
+        self.used = ~model.ignore
+        self.codes = _codes(model)
+        self.carried = _carried(model)
+        self.scales = {
+            name: scale_of(column, self.used, standardize=model.standardize)
+            for name, column in self.columns.items()
+        }
+        self.shared: list[np.ndarray] = [np.ones(model.frame.n)]
+        self.place: dict[tuple[Term, float], int] = {(INTERCEPT, 0.0): 0}
+
+    def build(self) -> _Built:
+        """Return the arrays without a replication axis."""
+        model, layout = self.model, self.blocks
+        targets = tuple(dict.fromkeys(visit.target for visit in model.visits))
+        where = dict(zip(self.columns, model.where.T, strict=True))
+        steps = [self._step(visit, targets.index(visit.target)) for visit in model.visits]
+        coded = [self._coded(name) for name in targets]
+        n = model.frame.n
+
+        def arrange(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
+            stacked = np.array(parts, dtype).reshape(len(parts), n)
+            return layout.to_blocks(stacked, fill=0)
+
+        data = Data(
+            shared=arrange(self.shared, float),
+            observed=arrange([np.nan_to_num(values) for values in coded], float),
+            seen=arrange([~self.columns[name].missing for name in targets], bool),
+            where=arrange([where[name] for name in targets], bool),
+            used=layout.to_blocks(self.used, fill=0),
+            level2=np.array([self.columns[name].level == 2 for name in targets], bool),
+            layout=layout.device_layout(),
+        )
+        return _Built(data, steps, targets, tuple(map(targets.index, self.carried)))
+
+    def start(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        """Return starting values of the carried columns, (c, K, B)."""
+        coded = [
+            (values[name] - self.scales[name].location) / self.scales[name].scale
+            for name in self.carried
+        ]
+        stacked = np.array(coded, float).reshape(len(coded), self.model.frame.n)
+        return self.blocks.to_blocks(stacked)
+
+    def _coded(self, name: str) -> np.ndarray:
+        scale = self.scales[name]
+        return (self.columns[name].values - scale.location) / scale.scale
+
+    def _step(self, visit: Visit, target: int) -> Step:
+        z_shared, z_chain, f_shared, f_chain = _split(visit, self.carried)
+        widths = self.widths[_program(visit)]
+        random = z_shared + z_chain
+        z_intercept = INTERCEPT in random
+        any_intercept = z_intercept or INTERCEPT in f_shared
+        method = visit.method.for_kind(self.columns[visit.target].kind)
+        observed = ~self.columns[visit.target].missing & self.used & (self.codes >= 0)
+        n_observed_clusters = len(np.unique(self.codes[observed]))
+        if random and not visit.absorb:
+            method.check(len(random), n_observed_clusters, f"target {visit.target!r}")
+        scale = self.scales[visit.target]
+        name = visit.target
+        spec = Spec(
+            target=np.asarray(target),
+            column=np.asarray(self.carried.index(name) if name in self.carried else -1),
+            z_shared=self._shared_slots(z_shared, widths[0], centred=z_intercept),
+            z_chain=self._chain_slots(z_chain, widths[1], centred=z_intercept),
+            f_shared=self._shared_slots(f_shared, widths[2], centred=any_intercept),
+            f_chain=self._chain_slots(f_chain, widths[3], centred=any_intercept),
+            z_intercept=np.asarray(z_intercept),
+            f_intercept=np.asarray(INTERCEPT in f_shared),
+            y_shift=np.asarray(0.0 if any_intercept else scale.location / scale.scale),
+            y_scale=np.asarray(scale.scale),
+            z_units=self._units(z_shared, z_chain, widths, z_intercept, scale.scale),
+        )
+        chain_terms = z_chain + f_chain
+        return Step(
+            block=visit.block,
+            target=name,
+            number=visit.number,
+            method=method,
+            spec=spec,
+            target_index=target,
+            uses_means=any(term.mean or term.centered for term in chain_terms),
+        )
+
+    def _shift(self, term: Term, *, centred: bool) -> float:
+        """Return what to add to a coded column: centre a dummy, or undo all centring."""
+        if term.column is None or not self.model.standardize or term.centered:
+            return 0.0
+        if term.category is not None or self.columns[term.column].kind not in NUMERIC:
+            return -self._share(term) if centred else 0.0
+        scale = self.scales[term.column]
+        return 0.0 if centred else scale.location / scale.scale
+
+    def _share(self, term: Term) -> float:
+        """Return the observed mean of a dummy or of a two-valued column."""
+        assert term.column is not None
+        column = self.columns[term.column]
+        values = column.values[~column.missing & self.used]
+        if values.size == 0:
+            return 0.0
+        return float(np.mean(values if term.category is None else values == term.category))
+
+    def _shared_slots(self, terms: list[Term], width: int, *, centred: bool) -> SharedSlots:
+        index, live = np.zeros(width, np.int32), np.zeros(width, bool)
+        for slot, term in enumerate(terms):
+            index[slot] = self._shared_column(term, self._shift(term, centred=centred))
+            live[slot] = True
+        return SharedSlots(index=index, live=live, shift=np.zeros(width))
+
+    def _shared_column(self, term: Term, shift: float) -> int:
+        """Return the place of a complete design column, made on first use."""
+        if (term, shift) not in self.place:
+            assert term.column is not None
+            values = self._coded(term.column)
+            if term.category is not None:
+                values = (values == term.category).astype(float)
+            values = values + shift
+            if term.mean or term.centered:
+                mean = self._cluster_mean(values)
+                values = mean if term.mean else values - mean
+            self.place[term, shift] = len(self.shared)
+            self.shared.append(np.nan_to_num(values))
+        return self.place[term, shift]
+
+    def _cluster_mean(self, values: np.ndarray) -> np.ndarray:
+        """Return cluster means over the rows that are not ignored."""
+        part = self.codes >= 0
+        codes, used = np.where(part, self.codes, 0), (self.used & part).astype(float)
+        filled = np.nan_to_num(values) * used
+        total, count = np.bincount(codes, filled)[codes], np.bincount(codes, used)[codes]
+        if self.model.group_mean == "leave_one_out":
+            total, count = total - filled, count - used
+        return np.where(count > 0, total / np.maximum(count, 1), 0.0)
+
+    def _chain_slots(self, terms: list[Term], width: int, *, centred: bool) -> ChainSlots:
+        def pad(values: list[Any], dtype: Any, fill: Any) -> np.ndarray:
+            return np.array(values + [fill] * (width - len(values)), dtype)
+
+        sources = [self.carried.index(term.column) for term in terms if term.column is not None]
+        categories = [-1 if term.category is None else term.category for term in terms]
+        return ChainSlots(
+            source=pad(sources, np.int32, 0),
+            category=pad(categories, np.int32, -1),
+            mean=pad([term.mean for term in terms], bool, False),
+            centered=pad([term.centered for term in terms], bool, False),
+            live=pad([True] * len(terms), bool, False),
+            shift=pad([self._shift(term, centred=centred) for term in terms], float, 0.0),
+        )
+
+    def _units(
+        self,
+        z_shared: list[Term],
+        z_chain: list[Term],
+        widths: tuple[int, ...],
+        z_intercept: bool,
+        y_scale: float,
+    ) -> np.ndarray:
+        """Return the matrix that turns random effects in the user's units into ours."""
+        q = widths[0] + widths[1]
+        units = np.eye(q)
+        places = list(range(len(z_shared))) + [widths[0] + i for i in range(len(z_chain))]
+        for place, term in zip(places, z_shared + z_chain, strict=True):
+            scale = Scale(0.0, 1.0)
+            if term.column is not None and term.category is None:
+                scale = self.scales[term.column]
+            units[place, place] = scale.scale / y_scale
+            if z_intercept and term.column is not None and not term.centered:
+                # The intercept of the centred design holds at the mean.
+                location = scale.location - self._shift(term, centred=True)
+                units[0, place] = location / y_scale
+        return units

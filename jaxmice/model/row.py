@@ -1,0 +1,46 @@
+"""One row of the model under construction: a target, its method and its predictor codes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxmice.frame import Column
+from jaxmice.methods import Method
+
+
+@dataclass
+class Row:
+    """How one target of one block is imputed.
+
+    Parameters
+    ----------
+    block, target
+        Block and column.
+    method
+        Class of the method.
+    codes
+        (p,) predictor codes in column order; the set-up corrects them in place.
+    explicit
+        (p,) True for codes that the user wrote.
+    """
+
+    block: str
+    target: str
+    method: type[Method]
+    codes: np.ndarray
+    explicit: np.ndarray
+    absorb: bool = False
+
+    def aggregated(self, column: Column) -> bool:
+        """Say whether the method works on one row per cluster, given the target's column."""
+        return column.level == 2 and 1 not in self.method.levels
+
+
+def expansion(column: Column) -> list[int | None]:
+    """Return the dummies of a column by category code; ``[None]`` for one that has none.
+
+    The first used category is the reference.
+    """
+    if column.kind in {"nominal", "ordinal"}:
+        return list(range(1, len(column.categories)))
+    return [None]

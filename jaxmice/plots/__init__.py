@@ -1,0 +1,30 @@
+"""Figures: each function takes ``ax=`` and returns the axes it drew on.
+
+Observed values are blue, imputed and missing ones red. Without ``ax`` a function makes its
+own `matplotlib.figure.Figure`; save it with ``axes.figure.savefig("name.svg")``. Nothing
+goes through pyplot, so no global state changes; a notebook shows ``axes.figure``.
+"""
+
+from jaxmice.plots._canvas import FAINT, IMPUTED, INK, OBSERVED, SUPPORT
+from jaxmice.plots.compare import plot_box, plot_density, plot_strip
+from jaxmice.plots.conditional import plot_conditional
+from jaxmice.plots.estimates import plot_estimates
+from jaxmice.plots.intraclass import plot_icc
+from jaxmice.plots.pattern import plot_pattern
+from jaxmice.plots.trace import plot_trace
+
+__all__ = [
+    "FAINT",
+    "IMPUTED",
+    "INK",
+    "OBSERVED",
+    "SUPPORT",
+    "plot_box",
+    "plot_conditional",
+    "plot_density",
+    "plot_estimates",
+    "plot_icc",
+    "plot_pattern",
+    "plot_strip",
+    "plot_trace",
+]

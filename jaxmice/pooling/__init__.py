@@ -1,0 +1,13 @@
+"""Rubin's rules on estimates and covariances, wherever they come from."""
+
+from jaxmice.pooling.estimates import (
+    Components as Components,
+    Estimates as Estimates,
+    Stack as Stack,
+    stack_estimates as stack_estimates,
+)
+from jaxmice.pooling.extract import extract as extract, register_extractor as register_extractor
+from jaxmice.pooling.pool import pool as pool
+from jaxmice.pooling.results import PooledResults as PooledResults
+from jaxmice.pooling.scalar import ScalarPool as ScalarPool, pool_scalar as pool_scalar
+from jaxmice.pooling.table import pool_table as pool_table

@@ -1,0 +1,174 @@
+"""From a fitted model of any package to `Estimates`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxmice.errors import AnalysisError
+from jaxmice.pooling.components import mixed_components
+from jaxmice.pooling.estimates import Components, Estimates
+
+Extractor = Callable[[Any], Estimates]
+
+_EXTRACTORS: dict[type | str, Extractor] = {}
+
+
+def register_extractor(cls: type | str, fn: Extractor) -> None:
+    """Teach `pool` to read another class of fitted models.
+
+    Parameters
+    ----------
+    cls
+        The class, or its full name ``"package.module.Class"``, which needs no import.
+        Subclasses are covered.
+    fn
+        Takes a fit and returns `Estimates`.
+    """
+    _EXTRACTORS[cls] = fn
+
+
+def extract(fit: Any) -> Estimates:
+    """Read the estimates of one fit.
+
+    Parameters
+    ----------
+    fit
+        `Estimates`; an object of a registered class; a tuple of coefficients and
+        covariance; a frame with columns ``term, estimate, std.error``; or any object with
+        ``params`` and ``cov_params()``, or ``coef`` and ``vcov``.
+
+    Raises
+    ------
+    AnalysisError
+        E60, when nothing of this is found.
+    """
+    if isinstance(fit, Estimates):
+        return fit
+    for cls in type(fit).__mro__:
+        fn = _EXTRACTORS.get(cls) or _EXTRACTORS.get(f"{cls.__module__}.{cls.__qualname__}")
+        if fn is not None:
+            return fn(fit)
+    if isinstance(fit, pd.DataFrame):
+        return _from_frame(fit)
+    if isinstance(fit, tuple) and len(fit) == 2:
+        return _from_pair(*fit)
+    if hasattr(fit, "params") and hasattr(fit, "cov_params"):
+        return _from_params(fit)
+    if hasattr(fit, "coef") and hasattr(fit, "vcov"):
+        return _from_pair(fit.coef, fit.vcov() if callable(fit.vcov) else fit.vcov)
+    raise AnalysisError(
+        "E60",
+        f"no estimates found in an object of class {type(fit).__name__}; return a tuple "
+        "(coefficients, covariance) from the analysis, or call register_extractor()",
+    )
+
+
+def _names(params: Any, k: int) -> tuple[str, ...]:
+    index = getattr(params, "index", None)
+    if index is None or callable(index):
+        return tuple(f"term{i + 1}" for i in range(k))
+    return tuple(str(name) for name in index)
+
+
+def _from_pair(params: Any, cov: Any) -> Estimates:
+    if isinstance(params, dict):
+        params = pd.Series(params)
+    values = np.atleast_1d(np.asarray(params, dtype=np.float64))
+    matrix = np.asarray(cov, dtype=np.float64)
+    if matrix.ndim == 0:
+        matrix = matrix.reshape(1, 1)
+    if values.ndim != 1 or matrix.shape != (values.size, values.size):
+        raise AnalysisError(
+            "E60",
+            f"a pair of results must be k coefficients and a k x k covariance, got shapes "
+            f"{values.shape} and {matrix.shape}",
+        )
+    return Estimates(_names(params, values.size), values, matrix)
+
+
+def _from_frame(frame: pd.DataFrame) -> Estimates:
+    errors = "robust.se" if "robust.se" in frame else "std.error"
+    lacking = [name for name in ("term", "estimate", errors) if name not in frame]
+    if lacking:
+        raise AnalysisError("E60", f"a table of results lacks the columns {', '.join(lacking)}")
+    variances = frame[errors].to_numpy(float) ** 2
+    df = float(frame["df.residual"].min()) if "df.residual" in frame else np.nan
+    return Estimates(
+        tuple(str(term) for term in frame["term"]),
+        frame["estimate"].to_numpy(float),
+        np.diag(variances),
+        df_resid=df,
+    )
+
+
+def _from_params(fit: Any) -> Estimates:
+    """Read a result of statsmodels, or one that looks like it."""
+    values = np.asarray(fit.params, dtype=np.float64)
+    names = _names(fit.params, values.size)
+    if not hasattr(fit.params, "index"):
+        names = tuple(getattr(getattr(fit, "model", None), "exog_names", None) or names)
+    settled = getattr(fit, "mle_retvals", None) or {}
+    converged = getattr(fit, "converged", None)
+    return Estimates(
+        names,
+        values,
+        np.asarray(fit.cov_params(), dtype=np.float64),
+        df_resid=_number(fit, "df_resid"),
+        nobs=_number(fit, "nobs"),
+        loglik=_number(fit, "llf"),
+        converged=bool(settled.get("converged", True) if converged is None else converged),
+    )
+
+
+def _from_mixedlm(fit: Any) -> Estimates:
+    """Read fixed effects and variance components of a mixed model of statsmodels.
+
+    ``params`` mixes coefficients with variance parameters, which must not be pooled as
+    coefficients.
+    """
+    names = tuple(str(name) for name in fit.fe_params.index)
+    k = len(names)
+    cov = np.asarray(fit.cov_params(), dtype=np.float64)[:k, :k]
+    nobs = _number(fit, "nobs")
+    return Estimates(
+        names,
+        np.asarray(fit.fe_params, dtype=np.float64),
+        cov,
+        df_resid=nobs - k,
+        nobs=nobs,
+        loglik=_number(fit, "llf"),
+        components=_mixedlm_components(fit),
+        converged=bool(fit.converged),
+        clusters=len(fit.model.group_labels),
+    )
+
+
+def _mixedlm_components(fit: Any) -> Components:
+    psi = np.atleast_2d(np.asarray(fit.cov_re, dtype=np.float64))
+    # The package calls a random intercept "Group".
+    labels = tuple(
+        "Intercept" if name == "Group" else str(name) for name in getattr(fit.cov_re, "index", [])
+    )
+    psi = psi.reshape(len(labels), len(labels))
+    parts = mixed_components(labels, psi, np.asarray(fit.scale, dtype=np.float64), "Group")
+    names = getattr(getattr(fit.model, "exog_vc", None), "names", None) or []
+    values = np.asarray(fit.vcomp, dtype=np.float64)
+    return Components(
+        (*parts.terms, *(str(name) for name in names)),
+        np.concatenate([parts.values, values]),
+        (*parts.transforms, *("log" for _ in names)),
+        np.full(len(parts.terms) + len(names), np.nan),
+    )
+
+
+def _number(fit: Any, name: str) -> float:
+    try:
+        return float(getattr(fit, name))
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        return np.nan
+
+
+register_extractor("statsmodels.regression.mixed_linear_model.MixedLMResults", _from_mixedlm)
+register_extractor("statsmodels.regression.mixed_linear_model.MixedLMResultsWrapper", _from_mixedlm)

@@ -1,0 +1,9 @@
+"""Draws that JAX lacks, or compiles or runs badly: bare functions of a key."""
+
+from jaxmice.random.donors import draw_donors as draw_donors
+from jaxmice.random.gamma import log_gamma as log_gamma
+from jaxmice.random.slice import slice_step as slice_step
+from jaxmice.random.wishart import (
+    inverse_wishart_factor as inverse_wishart_factor,
+    wishart_shapes as wishart_shapes,
+)

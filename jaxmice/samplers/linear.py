@@ -1,0 +1,74 @@
+"""Bayesian linear regression under ``p(beta, sigma2)`` proportional to ``1 / sigma2``.
+
+Rubin (1987), Multiple Imputation for Nonresponse in Surveys, pages 166-167. With a column
+in Z the regression also has one intercept per cluster, absorbed instead of written out as
+dummies: exactly the regression on dummies, for any number of clusters.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float, Key
+
+from jaxmice.random import log_gamma
+from jaxmice.samplers.linear_mixed import N_PROPOSALS
+from jaxmice.samplers.sums import Sums
+
+
+class Parameters(eqx.Module):
+    """The estimate and one draw of the parameters, for one chain."""
+
+    beta_hat: Float[Array, " f"]
+    """Least squares (with a minute ridge)."""
+
+    beta: Float[Array, " f"]
+    """Drawn coefficients."""
+
+    b_hat: Float[Array, "q J"]
+    """Least squares of the intercepts of the clusters, where they are absorbed."""
+
+    b: Float[Array, "q J"]
+    """Drawn intercepts of the clusters."""
+
+    sigma2: Float[Array, ""]
+    """Drawn residual variance."""
+
+
+def draw(key: Key[Array, ""], sums: Sums) -> Parameters:
+    """Draw sigma2 from its marginal posterior, then the coefficients given it."""
+    key_normal, key_gamma = jax.random.split(key)
+    q, f = sums.z_live.shape[0], sums.s.shape[0]
+    J = sums.cluster_live.shape[0]
+    z = jax.random.normal(key_normal, (f + J * q,), sums.s.dtype)
+    f_live = sums.x_live[q:]
+    gram = sums.S + jnp.diag(jnp.where(f_live, sums.penalty[q:], 1))
+    lower = jnp.linalg.cholesky(gram)
+    half = solve_triangular(lower, sums.s, lower=True)
+    beta_hat = solve_triangular(lower, half, lower=True, trans=1)
+    rss = jnp.maximum(sums.rho - half @ half, 0)
+    absorbed = jnp.sum((sums.n > 0) & sums.cluster_live) if q else 0
+    df = jnp.maximum(jnp.sum(sums.n) - jnp.sum(f_live) - absorbed, 1)
+    sigma2 = rss / 2 / jnp.exp(log_gamma(key_gamma, df / 2, N_PROPOSALS))
+    noise = jnp.sqrt(sigma2) * solve_triangular(lower, z[:f], lower=True, trans=1)
+    beta = beta_hat + noise
+    z_b = jnp.sqrt(sigma2) * z[f:].reshape(J, q).T
+    return Parameters(
+        beta_hat=beta_hat,
+        beta=jnp.where(f_live, beta, 0),
+        b_hat=_intercepts(beta_hat, jnp.zeros_like(z_b), sums),
+        b=_intercepts(beta, z_b, sums),
+        sigma2=sigma2,
+    )
+
+
+def _intercepts(
+    beta: Float[Array, " f"], noise: Float[Array, "q J"], sums: Sums
+) -> Float[Array, "q J"]:
+    """Return the intercepts of the clusters given the other coefficients."""
+    q = noise.shape[0]
+    if q == 0:
+        return noise
+    root = sums.root[0, 0]
+    fitted = jnp.einsum("kaj,a->kj", sums.K[:, q:], beta, precision="highest")
+    return (sums.k - fitted + noise) / jnp.where(root > 0, root, 1)

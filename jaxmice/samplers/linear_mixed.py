@@ -1,0 +1,264 @@
+"""Two-level normal regression with one residual variance.
+
+    y_ij = x_ij' beta + z_ij' b_j + e_ij,    b_j ~ N(0, Psi),    e_ij ~ N(0, sigma2)
+
+One step draws (beta, b) jointly, then Psi, then sigma2 (Chib and Carlin 1999, Statistics
+and Computing 9, 17-26, algorithm 3), all clusters at once and from sums only.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float, Key
+
+from jaxmice.linalg import eliminate, solve_lower, solve_lower_transposed
+from jaxmice.random import inverse_wishart_factor, log_gamma, wishart_shapes
+from jaxmice.samplers.sums import Sums
+
+N_PROPOSALS = 8
+"""Proposals per scalar gamma: a second round is needed once in 10^10 draws."""
+
+
+class Prior(eqx.Module):
+    """Prior of the regression, on the scale of the sums.
+
+    ``sigma2 ~ IG(sigma2_df / 2, sigma2_rate / 2)``, zero and zero for ``1 / sigma2``.
+    ``beta ~ N(0, 1 / beta_precision)``, zero for a flat prior.
+    ``Psi ~ IW(psi_df, psi_scale)``; with ``half_t`` instead the prior of Huang and Wand
+    (2013, Bayesian Analysis 8, 439-452): standard deviations half-t with two degrees of
+    freedom and these scales, correlations uniform, ``psi_df`` and ``psi_scale`` unread.
+    """
+
+    sigma2_df: Float[Array, ""]
+    sigma2_rate: Float[Array, ""]
+    beta_precision: Float[Array, " p"]
+    psi_df: Float[Array, ""]
+    psi_scale: Float[Array, "q q"]
+    half_t: Float[Array, " q"] | None = None
+
+
+class Parameters(eqx.Module):
+    """One draw of the parameters, for one chain."""
+
+    beta: Float[Array, " p"]
+    """Fixed effects of X = [Z, F]."""
+
+    b: Float[Array, "q J"]
+    """Random effects of every cluster, those without an observed row included."""
+
+    root_psi: Float[Array, "q q"]
+    """Lower Cholesky factor of Psi."""
+
+    sigma2: Float[Array, ""]
+    """Residual variance."""
+
+
+HALF_T_DF = 2.0
+
+
+def start(sums: Sums) -> Parameters:
+    """Return a start: least squares without clusters, half its deviation between them."""
+    beta, sigma2 = least_squares(sums)
+    return Parameters(
+        beta=beta,
+        b=jnp.zeros_like(sums.k),
+        root_psi=start_root(sums, sigma2),
+        sigma2=sigma2,
+    )
+
+
+def least_squares(sums: Sums) -> tuple[Float[Array, " p"], Float[Array, ""]]:
+    """Return ridge least squares and its residual variance, clusters ignored."""
+    S, s, rho = (
+        (jnp.sum(part, axis=-1) for part in (sums.S, sums.s, sums.rho))
+        if sums.rho.ndim
+        else (sums.S, sums.s, sums.rho)
+    )
+    gram = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest")
+    gram = _add_block(gram, S)
+    shift = jnp.einsum("kaj,kj->a", sums.K, sums.k, precision="highest")
+    shift = shift.at[sums.z_live.shape[0] :].add(s)
+    # A ridge far above rounding: a start only has to be sane.
+    ridge = jnp.where(sums.x_live, 1e-6 * sums.x_square + jnp.finfo(s.dtype).tiny, 1)
+    beta = jnp.where(sums.x_live, jnp.linalg.solve(gram + jnp.diag(ridge), shift), 0)
+    n = jnp.maximum(jnp.sum(sums.n), 1)
+    total = rho + jnp.sum(sums.k**2)
+    rss = jnp.maximum(total - beta @ shift, 1e-6 * total)
+    return beta, rss / n + jnp.finfo(s.dtype).tiny ** 0.5
+
+
+def start_root(sums: Sums, sigma2: Float[Array, ""]) -> Float[Array, "q q"]:
+    """Return a diagonal factor of Psi that gives every random column half of sigma."""
+    q = sums.z_live.shape[0]
+    n = jnp.maximum(jnp.sum(sums.n), 1)
+    size = jnp.sqrt(sums.x_square[:q] / n)
+    usable = sums.z_live & (size > 0)
+    return jnp.diag(jnp.where(usable, 0.5 * jnp.sqrt(sigma2) / jnp.where(usable, size, 1), 1))
+
+
+def step(
+    key: Key[Array, ""], parameters: Parameters, sums: Sums, prior: Prior
+) -> Parameters:
+    """Draw every parameter once from its conditional distribution."""
+    q, p = sums.z_live.shape[0], sums.x_live.shape[0]
+    key_normal, key_gamma = jax.random.split(key)
+    z_beta, z_psi, z_b = split_normals(key_normal, p, q, sums)
+    shapes = jnp.concatenate([psi_shapes(sums, prior), sigma2_shape(sums, prior)[None]])
+    gammas = jnp.exp(log_gamma(key_gamma, shapes, N_PROPOSALS))
+
+    root, sigma2 = parameters.root_psi, parameters.sigma2
+    beta = draw_beta(z_beta, root, sigma2, sums, prior)
+    eta, b = draw_b(z_b, beta, root, sigma2, sums)
+    rss = sums.rho + outside(beta, sums) + jnp.sum(misfit(eta, beta, root, sums) ** 2)
+    root = draw_root_psi(gammas[:-1], z_psi, b, root, sums, prior)
+    sigma2 = (prior.sigma2_rate + rss) / 2 / gammas[-1]
+    return Parameters(beta=beta, b=b, root_psi=root, sigma2=sigma2)
+
+
+def split_normals(
+    key: Key[Array, ""], p: int, q: int, sums: Sums
+) -> tuple[Float[Array, " p"], Float[Array, "q q"], Float[Array, "q J"]]:
+    """Draw all normals of a step in one call; those of the clusters come last.
+
+    So the draws of a cluster do not depend on how many empty clusters fill up the shape.
+    """
+    J = sums.cluster_live.shape[0]
+    z = jax.random.normal(key, (p + q * q + J * q,), sums.k.dtype)
+    return z[:p], z[p : p + q * q].reshape(q, q), z[p + q * q :].reshape(J, q).T
+
+
+def projected_root(root_psi: Float[Array, "q q"], sums: Sums) -> Float[Array, "q q J"]:
+    """Return V_j = R_j' L with Psi = L L'."""
+    terms = [sums.root[i][:, None] * root_psi[i][None, :, None] for i in range(root_psi.shape[0])]
+    return sum(terms, jnp.zeros_like(sums.root))
+
+
+def draw_beta(
+    z: Float[Array, " p"],
+    root_psi: Float[Array, "q q"],
+    sigma2: Float[Array, "*J"],
+    sums: Sums,
+    prior: Prior,
+) -> Float[Array, " p"]:
+    """Draw the fixed effects with the random effects integrated out.
+
+    The precision is a sum of positive semidefinite terms, K' (sigma2 I + V V')^-1 K over
+    clusters and S / sigma2: valid for singular Psi and for empty clusters.
+    """
+    q = root_psi.shape[0]
+    V = projected_root(root_psi, sums)
+    marginal = sum((V[:, i][:, None] * V[:, i][None] for i in range(q)), jnp.zeros_like(V))
+    marginal = marginal + sigma2 * jnp.eye(q, dtype=V.dtype)[:, :, None]
+    _, solved = eliminate(marginal, jnp.concatenate([sums.K, sums.k[:, None]], axis=1))
+    # One matrix product gives the precision and the shift.
+    flat = jnp.swapaxes(solved, 0, 1).reshape(solved.shape[1], -1)
+    both = jnp.matmul(flat, flat.T, precision="highest")
+    if sums.rho.ndim:
+        weight = 1 / sigma2
+        S, s = sums.S @ weight, sums.s @ weight
+        typical = jnp.sum(weight * sums.n) / jnp.maximum(jnp.sum(sums.n), 1)
+    else:
+        S, s, typical = sums.S / sigma2, sums.s / sigma2, 1 / sigma2
+    extra = jnp.where(sums.x_live, sums.penalty * typical + prior.beta_precision, 1)
+    precision = _add_block(both[:-1, :-1], S) + jnp.diag(extra)
+    shift = both[:-1, -1].at[q:].add(s)
+    lower = jnp.linalg.cholesky(precision)
+    half = solve_triangular(lower, shift, lower=True)
+    beta = solve_triangular(lower, half + z, lower=True, trans=1)
+    return jnp.where(sums.x_live, beta, 0)
+
+
+def draw_b(
+    z: Float[Array, "q J"],
+    beta: Float[Array, " p"],
+    root_psi: Float[Array, "q q"],
+    sigma2: Float[Array, "*J"],
+    sums: Sums,
+) -> tuple[Float[Array, "q J"], Float[Array, "q J"]]:
+    """Draw the effects of all clusters at once; return them whitened and as they are.
+
+    In whitened coordinates, b = L eta, the precision I + V'V / sigma2 has no eigenvalue
+    below one: it can always be factored, also for a singular Psi or an empty cluster.
+    """
+    q = root_psi.shape[0]
+    V = projected_root(root_psi, sums)
+    r = sums.k - fitted(beta, sums)
+    products = sum((V[i][:, None] * V[i][None] for i in range(q)), jnp.zeros_like(V))
+    precision = jnp.eye(q, dtype=V.dtype)[:, :, None] + products / sigma2
+    shift = sum((V[i] * r[i] for i in range(q)), jnp.zeros_like(r)) / sigma2
+    lower, half = eliminate(precision, shift[:, None])
+    eta = solve_lower_transposed(lower, half + z[:, None])[:, 0] if q else z
+    b = sum((root_psi[:, i, None] * eta[i] for i in range(q)), jnp.zeros_like(eta))
+    return eta, jnp.where(sums.z_live[:, None] & sums.cluster_live, b, 0)
+
+
+def fitted(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "q J"]:
+    """Return K beta."""
+    terms = [sums.K[:, i] * beta[i] for i in range(beta.shape[0])]
+    return sum(terms, jnp.zeros_like(sums.k))
+
+
+def misfit(
+    eta: Float[Array, "q J"], beta: Float[Array, " p"], root_psi: Float[Array, "q q"], sums: Sums
+) -> Float[Array, "q J"]:
+    """Return R'b - (k - K beta): what the effects leave unexplained inside Z."""
+    V = projected_root(root_psi, sums)
+    terms = [V[:, i] * eta[i] for i in range(eta.shape[0])]
+    return sum(terms, jnp.zeros_like(eta)) - (sums.k - fitted(beta, sums))
+
+
+def outside(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "*J"]:
+    """Return the part of the residual sum of squares that beta adds outside Z."""
+    beta_f = beta[sums.z_live.shape[0] :]
+    if sums.rho.ndim:
+        quadratic = jnp.einsum("abj,a,b->j", sums.S, beta_f, beta_f, precision="highest")
+        return jnp.maximum(quadratic - 2 * beta_f @ sums.s, -sums.rho)
+    return jnp.maximum(beta_f @ sums.S @ beta_f - 2 * beta_f @ sums.s, -sums.rho)
+
+
+def psi_shapes(sums: Sums, prior: Prior) -> Float[Array, " g"]:
+    """Return the shapes of the gamma draws that `draw_root_psi` needs."""
+    live = sums.z_live
+    J = jnp.sum(sums.cluster_live)
+    if prior.half_t is None:
+        return wishart_shapes(prior.psi_df + J, live)
+    q = jnp.sum(live)
+    scales = jnp.full(live.shape, 0.5) * (HALF_T_DF + q)
+    df = HALF_T_DF + q - 1
+    return jnp.concatenate([wishart_shapes(df + J, live), scales]).astype(sums.k.dtype)
+
+
+def draw_root_psi(
+    gammas: Float[Array, " g"],
+    normals: Float[Array, "q q"],
+    b: Float[Array, "q J"],
+    root_psi: Float[Array, "q q"],
+    sums: Sums,
+    prior: Prior,
+) -> Float[Array, "q q"]:
+    """Draw the factor of Psi given all effects.
+
+    Under the half-t prior its scales are drawn first, given the Psi before.
+    """
+    q = b.shape[0]
+    if q == 0:
+        return root_psi
+    scale = prior.psi_scale
+    if prior.half_t is not None:
+        inverse = solve_lower(root_psi, jnp.eye(q, dtype=b.dtype))
+        rate = HALF_T_DF * jnp.sum(inverse**2, axis=0) + 1 / prior.half_t**2
+        scale = jnp.diag(2 * HALF_T_DF * gammas[q:] / rate)
+    scale = scale + jnp.matmul(b, b.T, precision="highest")
+    return inverse_wishart_factor(gammas[:q], normals, scale, sums.z_live)
+
+
+def sigma2_shape(sums: Sums, prior: Prior) -> Float[Array, ""]:
+    """Return the shape of the gamma draw of the residual precision."""
+    return (prior.sigma2_df + jnp.sum(sums.n)) / 2
+
+
+def _add_block(matrix: Float[Array, "p p"], block: Float[Array, "f f"]) -> Float[Array, "p p"]:
+    """Add a matrix to the last rows and columns of another."""
+    at = matrix.shape[0] - block.shape[0]
+    return matrix.at[at:, at:].add(block)

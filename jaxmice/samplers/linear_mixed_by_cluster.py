@@ -1,0 +1,182 @@
+"""Two-level normal regression with a residual variance of its own in every cluster.
+
+    y_ij = x_ij' beta + z_ij' b_j + e_ij,    b_j ~ N(0, Psi),    e_ij ~ N(0, sigma2_j),
+    1 / sigma2_j ~ Gamma(a, rate a s0)
+
+Kasim and Raudenbush (1998), Journal of Educational and Behavioral Statistics 23, 93-116.
+The spread a of the precisions is drawn exactly, with s0 integrated out.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+from jaxtyping import Array, Float, Key
+
+from jaxmice.random import log_gamma, slice_step
+from jaxmice.samplers import linear_mixed as lm
+from jaxmice.samplers.sums import Sums
+
+LOG_A = (-6.0, 18.0)
+"""Bounds of log a; a coefficient of variation of the precisions from 20 to 0.0001."""
+
+
+class SpreadPrior(eqx.Module):
+    """Prior of the hyperparameters a and s0 of the precisions.
+
+    ``p(a)`` is proportional to ``a^-power exp(-rate / a)``, times a normal density of
+    log a with mean ``log_mean`` and precision ``log_precision`` (zero: none).
+    ``p(s0)`` is proportional to ``s0^(s0_shape - 1) exp(-s0_rate s0)``.
+    """
+
+    power: Float[Array, ""]
+    rate: Float[Array, ""]
+    log_mean: Float[Array, ""]
+    log_precision: Float[Array, ""]
+    s0_shape: Float[Array, ""]
+    s0_rate: Float[Array, ""]
+
+
+class Parameters(eqx.Module):
+    """One draw of the parameters, for one chain."""
+
+    beta: Float[Array, " p"]
+    """Fixed effects of X = [Z, F]."""
+
+    b: Float[Array, "q J"]
+    """Random effects of every cluster."""
+
+    root_psi: Float[Array, "q q"]
+    """Lower Cholesky factor of Psi."""
+
+    precision: Float[Array, " J"]
+    """Residual precision 1 / sigma2_j of every cluster."""
+
+    log_a: Float[Array, ""]
+    """Logarithm of the shape a of the distribution of precisions."""
+
+    s0: Float[Array, ""]
+    """Inverse of the mean precision: the typical residual variance."""
+
+
+def start(sums: Sums) -> Parameters:
+    """Return a start: one variance for all clusters, moderate spread."""
+    beta, sigma2 = lm.least_squares(sums)
+    return Parameters(
+        beta=beta,
+        b=jnp.zeros_like(sums.k),
+        root_psi=lm.start_root(sums, sigma2),
+        precision=jnp.full_like(sums.n, 1) / sigma2,
+        log_a=jnp.log(jnp.full((), 2, sums.k.dtype)),
+        s0=sigma2,
+    )
+
+
+def step(
+    key: Key[Array, ""],
+    parameters: Parameters,
+    sums: Sums,
+    prior: lm.Prior,
+    spread: SpreadPrior,
+) -> Parameters:
+    """Draw every parameter once from its conditional distribution."""
+    q, p = sums.z_live.shape[0], sums.x_live.shape[0]
+    key_a, key_normal, key_gamma, key_precision = jax.random.split(key, 4)
+    precision = parameters.precision
+    log_a = draw_log_a(key_a, parameters.log_a, precision, sums, spread)
+    a = jnp.exp(log_a)
+
+    z_beta, z_psi, z_b = lm.split_normals(key_normal, p, q, sums)
+    J = jnp.sum(sums.cluster_live)
+    s0_shape = J * a + spread.s0_shape
+    shapes = jnp.concatenate([lm.psi_shapes(sums, prior), s0_shape[None]])
+    gammas = jnp.exp(log_gamma(key_gamma, shapes, lm.N_PROPOSALS))
+    # a was drawn with s0 integrated out, so s0 follows at once.
+    total = jnp.sum(jnp.where(sums.cluster_live, precision, 0))
+    s0 = gammas[-1] / (a * total + spread.s0_rate)
+
+    sigma2 = 1 / precision
+    root = parameters.root_psi
+    beta = lm.draw_beta(z_beta, root, sigma2, sums, prior)
+    eta, b = lm.draw_b(z_b, beta, root, sigma2, sums)
+    misfit = jnp.sum(lm.misfit(eta, beta, root, sums) ** 2, axis=0)
+    rss = sums.rho + lm.outside(beta, sums) + misfit
+    root = lm.draw_root_psi(gammas[:-1], z_psi, b, root, sums, prior)
+    log_precision = log_gamma(key_precision, a + sums.n / 2) - jnp.log(a * s0 + rss / 2)
+    # Beyond these bounds a precision has left every plausible scale and would overflow.
+    centre = -jnp.log(s0)
+    precision = jnp.exp(jnp.clip(log_precision, centre - 40, centre + 40))
+    return Parameters(
+        beta=beta, b=b, root_psi=root, precision=precision, log_a=log_a, s0=s0
+    )
+
+
+def draw_log_a(
+    key: Key[Array, ""],
+    log_a: Float[Array, ""],
+    precision: Float[Array, " J"],
+    sums: Sums,
+    spread: SpreadPrior,
+) -> Float[Array, ""]:
+    """Move log a by slice sampling, given the precisions and with s0 integrated out."""
+    live = sums.cluster_live
+    J = jnp.sum(live)
+    mean = jnp.sum(jnp.where(live, precision, 0)) / J
+    # Jensen's gap: how much the precisions differ.
+    gap = -jnp.sum(jnp.where(live, jnp.log(precision / mean), 0)) / J
+    # A few posterior standard deviations, which shrink with the number of clusters.
+    width = 4 * jnp.sqrt(2 / J)
+
+    def log_density(log_a: Float[Array, ""]) -> Float[Array, ""]:
+        return spread_log_density(log_a, J, mean, gap, spread)
+
+    return slice_step(key, log_a, log_density, width, *LOG_A)
+
+
+def spread_log_density(
+    log_a: Float[Array, ""],
+    J: Float[Array, ""],
+    mean: Float[Array, ""],
+    gap: Float[Array, ""],
+    spread: SpreadPrior,
+) -> Float[Array, ""]:
+    """Return the log density of log a up to a constant, free of large cancelling terms.
+
+    With Stirling's leading terms taken out of both gamma functions, what is left is of
+    the order of the answer also for a or J in the millions.
+
+    Parameters
+    ----------
+    log_a
+        Logarithm of a.
+    J
+        Number of clusters.
+    mean
+        Mean of the precisions.
+    gap
+        Log of their mean minus the mean of their logs, not negative.
+    spread
+        Prior.
+    """
+    a = jnp.exp(log_a)
+    shape = J * a + spread.s0_shape
+    core = (
+        0.5 * J * log_a
+        - J * stirling_remainder(a)
+        + stirling_remainder(shape)
+        + shape * jnp.log1p(spread.s0_shape / (J * a))
+        - 0.5 * jnp.log(shape)
+        - shape * jnp.log1p(spread.s0_rate / (J * a * mean))
+        - J * a * gap
+    )
+    log_normal = -0.5 * spread.log_precision * (log_a - spread.log_mean) ** 2
+    return core + (1 - spread.power) * log_a - spread.rate / a + log_normal
+
+
+def stirling_remainder(a: Float[Array, ""]) -> Float[Array, ""]:
+    """Return lgamma(a) minus Stirling's leading terms; positive, about 1 / (12 a)."""
+    large = jnp.maximum(a, 8)
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * large**2)) / large**2) / large**2) / large
+    small = jnp.minimum(a, 8)
+    leading = (small - 0.5) * jnp.log(small) - small + 0.5 * jnp.log(2 * jnp.pi)
+    return jnp.where(a > 8, series, gammaln(small) - leading)

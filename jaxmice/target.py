@@ -1,0 +1,76 @@
+"""One incomplete variable with its predictors, as one chain sees it."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxmice.linalg import Layout
+
+
+class Target(eqx.Module):
+    """One incomplete variable with its predictors, as one chain sees it.
+
+    No row and no column is ever dropped: rows are marked by ``ry`` and ``wy``, and a
+    column that does not predict is zero, so every target of a run can have the same
+    shape. Columns that are complete are kept apart from those that other visits
+    impute: sums over the former are computed once for all chains.
+
+    The fixed design is X = [Z, F]: every column with a random effect also has a fixed
+    one. Order of columns: Z shared, Z by chain, F shared, F by chain.
+    """
+
+    y: Float[Array, "K B"]
+    """The variable as observed, on the sampler's scale; zero where not observed."""
+
+    ry: Bool[Array, "K B"]
+    """Rows to fit on: ``y`` was observed and the row is not ignored."""
+
+    wy: Bool[Array, "K B"]
+    """Rows to impute."""
+
+    z_shared: Float[Array, "qs K B"]
+    """Columns with a random effect that all chains share."""
+
+    z_chain: Float[Array, "qc K B"]
+    """Columns with a random effect that differ between chains."""
+
+    f_shared: Float[Array, "fs K B"]
+    """Columns with a fixed effect only, shared."""
+
+    f_chain: Float[Array, "fc K B"]
+    """Columns with a fixed effect only, by chain."""
+
+    z_live: Bool[Array, " q"]
+    """Columns of Z that predict."""
+
+    f_live: Bool[Array, " f"]
+    """Columns of F that predict."""
+
+    z_intercept: Bool[Array, ""]
+    """Whether the first column of Z is a random intercept."""
+
+    f_intercept: Bool[Array, ""]
+    """Whether the first column of F is an intercept."""
+
+    y_scale: Float[Array, ""]
+    """Units of the user per unit of ``y``."""
+
+    z_units: Float[Array, "q q"]
+    """Matrix T: effects in the user's units b give effects ``T b`` on the sampler's scale."""
+
+    layout: Layout
+    """Where the rows of every cluster lie."""
+
+    def linear_predictor(
+        self, random: Float[Array, "q K"], fixed: Float[Array, " f"]
+    ) -> Float[Array, "K B"]:
+        """Return ``Z c_j + F beta`` for all rows, ``c_j`` given for every block."""
+        qs, fs = self.z_shared.shape[0], self.f_shared.shape[0]
+        total = jnp.zeros_like(self.y)
+        for columns, weights in ((self.z_shared, random[:qs]), (self.z_chain, random[qs:])):
+            for column, weight in zip(columns, weights, strict=True):
+                total = total + column * weight[:, None]
+        for columns, weights in ((self.f_shared, fixed[:fs]), (self.f_chain, fixed[fs:])):
+            if columns.shape[0]:
+                total = total + jnp.einsum("fkb,f->kb", columns, weights, precision="highest")
+        return total

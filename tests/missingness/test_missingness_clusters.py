@@ -1,0 +1,37 @@
+import numpy as np
+import pandas as pd
+
+from jaxmice.datasets import load_popmis
+from jaxmice.missingness import cluster_missing
+
+NA = np.nan
+
+
+def test_types_levels_and_counts_by_cluster() -> None:
+    data = pd.DataFrame(
+        {
+            "study": ["b", "b", "a", "a", "c", "c"],
+            "age": [40.0, 41, 50, NA, NA, NA],
+            "year": [1990.0, NA, 1995, 1995, 2000, 2000],
+            "sex": ["m", "f", "m", "m", "f", "f"],
+        }
+    )
+
+    found = cluster_missing(data, "study")
+
+    assert list(found.type.index) == ["b", "a", "c"]
+    assert found.type["age"].tolist() == ["complete", "sporadic", "systematic"]
+    assert found.share["age"].tolist() == [0, 0.5, 1]
+    assert found.summary["level"].to_dict() == {"age": 1, "year": 2, "sex": 1}
+    assert found.summary.loc["age", ["complete", "sporadic", "systematic"]].tolist() == [1, 1, 1]
+    assert found.by_cluster["size"].tolist() == [2, 2, 2]
+    assert found.by_cluster["sporadic"].tolist() == [1, 1, 0]
+    assert found.by_cluster["systematic"].tolist() == [0, 0, 1]
+
+
+def test_popularity_is_missing_sporadically_in_every_school() -> None:
+    summary = cluster_missing(load_popmis(), "school").summary
+
+    assert summary.loc["popular", "sporadic"] == 100
+    assert summary.loc["popular", "share"] == 848 / 2000
+    assert summary.loc["texp", "level"] == 2
