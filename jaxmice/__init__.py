@@ -14,6 +14,12 @@ Three calls take a data frame with holes to a pooled table:
 from importlib.metadata import version as _version
 
 from jaxmice import datasets as datasets, errors as errors
+from jaxmice.analysis import (
+    Analyses as Analyses,
+    analyze as analyze,
+    lmm as lmm,
+    register_extractor as register_extractor,
+)
 from jaxmice.imputed import ImputedData as ImputedData
 from jaxmice.methods import (
     Method as Method,
@@ -30,6 +36,12 @@ from jaxmice.model import (
     make_where as make_where,
     role as role,
     setup as setup,
+)
+from jaxmice.pooling import (
+    PooledResults as PooledResults,
+    pool as pool,
+    pool_scalar as pool_scalar,
+    pool_table as pool_table,
 )
 
 __version__ = _version("jaxmice")

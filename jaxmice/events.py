@@ -21,6 +21,7 @@ LEVELS = {
     "slope_of_level2": "change",
     "slope_weakly_identified": "change",
     "means_dropped": "change",
+    "missing_predictor": "change",
     "deduced": "info",
     "dtype_widened": "info",
     "row_dropped": "change",

@@ -82,7 +82,9 @@ class ImputedData:
             labels = self.data.index[rows]
             labels = pd.Index(rows) if not self.data.index.is_unique else labels
             parts = {
-                i + 1: pd.Series(series.array[i * n : (i + 1) * n], index=labels, dtype=series.dtype)
+                i + 1: pd.Series(
+                    series.array[i * n : (i + 1) * n], index=labels, dtype=series.dtype
+                )
                 for i in range(self.m)
             }
             out[name] = pd.DataFrame(parts, index=labels)

@@ -172,9 +172,7 @@ def replicate(
             )
             raise ModelError("E55", message)
     seconds = time.perf_counter() - began
-    return _run(
-        models, m, maxit, "sample", seed, device, precision, chunk_chains, False, seconds
-    )
+    return _run(models, m, maxit, "sample", seed, device, precision, chunk_chains, False, seconds)
 
 
 def _check_names(setup_options: Mapping[str, Any]) -> None:
@@ -302,7 +300,9 @@ def _starts(models: Sequence[ImputationModel], init: Any) -> list[dict[str, np.n
 def _recode(name: str, values: pd.Series, categories: tuple[Any, ...]) -> np.ndarray:
     codes = {category: code for code, category in enumerate(categories)}
     if unknown := set(values.unique()) - set(codes):
-        raise DataError("E47", f"init has unknown categories in {name!r}: {sorted(map(str, unknown))}")
+        raise DataError(
+            "E47", f"init has unknown categories in {name!r}: {sorted(map(str, unknown))}"
+        )
     return values.map(codes).to_numpy(float)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -73,13 +74,14 @@ class Filled:
     @classmethod
     def from_imputed(cls, imp: Any, names: Sequence[str]) -> "Filled":
         """Take the columns that are needed from imputed data."""
-        data = cast(pd.DataFrame, imp.data)
-        cells = {}
-        for name in names:
-            mask = imp.where[name].to_numpy(dtype=bool) if name in imp.where else None
-            if mask is not None and mask.any():
-                cells[name] = (np.flatnonzero(mask), imp.imp[name])
-        return cls(data[list(names)], cells, int(imp.m))
+        # Number 0 has the cells that follow from other rows filled in.
+        data = imp.complete(0).loc[:, list(names)]
+        filled = [name for name in names if name in imp.imp]
+        cells = {
+            name: (np.flatnonzero(imp.where[name].to_numpy(dtype=bool)), imp.imp[name])
+            for name in filled
+        }
+        return cls(data, {k: v for k, v in cells.items() if len(v[0])}, int(imp.m))
 
     def keep(self) -> NDArray[np.bool_]:
         """Return the rows without a missing value in any data set (n,)."""
@@ -87,7 +89,7 @@ class Filled:
         for name, (rows, values) in self.cells.items():
             column = self.data.columns.get_loc(name)
             missing[rows, column] = values.isna().to_numpy().any(axis=1)
-        return ~missing.any(axis=1)
+        return ~np.asarray(missing.any(axis=1))
 
     def numbers(self, name: str, rows: NDArray[np.intp]) -> Numbers | None:
         """Return a numeric column in all data sets (m, n), None if it is not numeric."""
@@ -180,7 +182,7 @@ def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
     needed: list[str] = []
     for part in (formula.outcome, formula.fixed, formula.random):
         if part and part not in known:
-            needed += sorted(map(str, _compile(part, formula).required_variables))
+            needed += sorted(map(str, _compile(part, formula.text).required_variables))
         elif part:
             needed.append(part)
     needed.append(formula.cluster)
@@ -213,7 +215,7 @@ def _columns(
     part: str, formula: MixedFormula, filled: Filled, rows: NDArray[np.intp]
 ) -> tuple[Numbers, tuple[str, ...]]:
     """Evaluate one part of the formula: (n, k), or (m, n, k) if imputed columns enter."""
-    compiled = _compile(part, formula)
+    compiled = _compile(part, formula.text)
     needed = [str(name) for name in compiled.required_variables]
     varies = any(name in filled.cells for name in needed)
     frame = filled.stacked(needed, rows) if varies else filled.data[needed].iloc[rows]
@@ -221,13 +223,15 @@ def _columns(
         # A frame without columns would have no rows for the constant.
         frame = filled.data[[formula.cluster]].iloc[rows]
     try:
-        matrix = compiled.get_model_matrix(frame, output="numpy", na_action="ignore")
+        # Infinite values are reported below, by the name of their column.
+        with np.errstate(all="ignore"):
+            matrix = compiled.get_model_matrix(frame, output="numpy", na_action="ignore")
     except Exception as error:
         raise AnalysisError(
             CODE, f"formula {formula.text!r} cannot be evaluated: {error}"
         ) from error
     values = np.asarray(matrix, dtype=np.float64)
-    names = tuple(str(name) for name in matrix.model_spec.column_names)
+    names = tuple(str(name) for name in cast(Any, matrix).model_spec.column_names)
     finite = np.isfinite(values)
     if not finite.all():
         worst = int(np.argmin(finite.all(axis=0)))
@@ -241,14 +245,15 @@ def _columns(
     return values, names
 
 
-def _compile(part: str, formula: MixedFormula) -> "Formula":
+@lru_cache(maxsize=256)
+def _compile(part: str, text: str) -> "Formula":
     from formulaic import Formula
 
     try:
-        return Formula(part)
+        return cast(Any, Formula)(part)
     except Exception as error:
         raise AnalysisError(
-            CODE, f"formula {formula.text!r} cannot be read at {part!r}: {error}"
+            CODE, f"formula {text!r} cannot be read at {part!r}: {error}"
         ) from error
 
 

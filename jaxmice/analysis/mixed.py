@@ -191,7 +191,7 @@ def lmm(formula: str, data: pd.DataFrame, reml: bool = True) -> LmmFit:
     if not isinstance(data, pd.DataFrame):
         raise AnalysisError(CODE, f"data must be a pandas DataFrame, got {type(data).__name__}")
     names = variables(parsed, list(data.columns))
-    design = build_design(parsed, Filled(data[names], {}, 1))
+    design = build_design(parsed, Filled(data.loc[:, names], {}, 1))
     fit, stack = fit_design(design, parsed.cluster, reml)
     terms, labels = list(design.terms), list(design.labels)
     return LmmFit(

@@ -4,8 +4,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from jaxmice.analysis.analyses import Analyses
 from jaxmice.analysis.design import Filled, build_design, variables
 from jaxmice.analysis.formula import CODE, MixedFormula, parse_formula

@@ -78,15 +78,12 @@ def plan_blocks(codes: Sequence[np.ndarray], n_clusters: Sequence[int]) -> list[
         For every data set its number of clusters J.
     """
     sizes = [
-        np.bincount(code[code >= 0], minlength=J)
-        for code, J in zip(codes, n_clusters, strict=True)
+        np.bincount(code[code >= 0], minlength=J) for code, J in zip(codes, n_clusters, strict=True)
     ]
     B = _block_size(np.concatenate(sizes))
     K = round_up(max(int(np.sum(-(-size // B))) for size in sizes))
     J = round_up(max(n_clusters))
-    return [
-        _lay_out(code, size, B, K, J) for code, size in zip(codes, sizes, strict=True)
-    ]
+    return [_lay_out(code, size, B, K, J) for code, size in zip(codes, sizes, strict=True)]
 
 
 def round_up(count: int) -> int:

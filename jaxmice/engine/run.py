@@ -126,19 +126,20 @@ class Session:
         for chunk in self._chunks:
             if chunk.columns is not None:
                 continue
-            chains = jnp.asarray(chunk.chains)
             if problem.start is not None:
                 size = len(chunk.chains)
                 chunk.columns = jnp.repeat(problem.start[:, None], size, axis=1)
             else:
-                chunk.columns = start_columns(
-                    self._roots, chains, problem.data, carried=problem.carried
-                )
+                keys = self._keys(chunk, 0, "", 0)
+                chunk.columns = start_columns(keys, problem.data, carried=problem.carried)
             for index, target in enumerate(problem.targets):
                 if index in problem.carried:
                     chunk.drawn[target] = jnp.array(
                         chunk.columns[:, :, problem.carried.index(index)]
                     )
+
+    def _keys(self, chunk: Chunk, iteration: int, block: str, number: int) -> Any:
+        return streams.visit_keys(self._roots, chunk.chains, iteration, block, number)
 
     def _visit(self, step: Step, progress: Progress | None) -> list[Trace]:
         """Visit one target in all chains."""
@@ -153,10 +154,7 @@ class Session:
                 )
             n_steps, fresh = step.method.schedule(first=first)
             chunk.columns, drawn, chunk.states[key], trace = visit(
-                self._roots,
-                jnp.asarray(chunk.chains),
-                jnp.asarray(self.iteration),
-                jnp.asarray(streams.address(f"{step.block}/{step.target}", step.number)),
+                self._keys(chunk, self.iteration, f"{step.block}/{step.target}", step.number),
                 step.method,
                 problem.data,
                 step.spec,

@@ -1,45 +1,60 @@
 """Random streams: every draw has an address.
 
-The address is (seed, imputation, iteration, block, visit), so that an imputation is the
-same whatever m, the chunks in which chains are run, or the order of other blocks.
+The address is (seed, imputation, iteration, block, visit, purpose), so that an
+imputation is the same whatever m, the chunks in which chains are run, or the order of
+other blocks. Keys are derived on the host, by what `jax.random.fold_in` does.
 """
 
 from zlib import crc32
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
+
+from jaxmice.random.bits import threefry
 
 IMPLEMENTATION = "threefry2x32"
 
-
-def root_key(seed: int) -> Key[Array, ""]:
-    """Return the root of all streams of a run."""
-    key = jax.random.key(seed & 0xFFFFFFFF, impl=IMPLEMENTATION)
-    return jax.random.fold_in(key, (seed >> 32) & 0xFFFFFFFF)
+PURPOSES = ("init", "step", "impute")
 
 
-def root_keys(seed: int, n_replications: int) -> Key[Array, " R"]:
-    """Return a root per replication; the first is that of a single data set."""
-    root = root_key(seed)
-    if n_replications == 1:
-        return root[None]
-    rest = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(root, 0), r))(
-        jnp.arange(1, n_replications)
+def fold_in(keys: np.ndarray, data: np.ndarray | int) -> np.ndarray:
+    """Derive keys (..., 2) from keys and numbers; the same as `jax.random.fold_in`."""
+    number = np.asarray(data).astype(np.uint32)
+    first, second, number = np.broadcast_arrays(keys[..., 0], keys[..., 1], number)
+    words = threefry(
+        np.atleast_1d(first), np.atleast_1d(second), np.zeros_like(number), np.atleast_1d(number)
     )
-    return jnp.concatenate([root[None], rest])
+    return np.stack(words, axis=-1).reshape(*number.shape, 2)
 
 
-def address(block: str, number: int) -> np.ndarray:
-    """Return the part of the address that names a visit within an iteration."""
-    return np.array([crc32(block.encode()), number], np.uint32)
+def root_keys(seed: int, n_replications: int) -> np.ndarray:
+    """Return a root (R, 2) per replication; the first is that of a single data set."""
+    root = fold_in(np.array([0, seed & 0xFFFFFFFF], np.uint32), seed >> 32)
+    further = fold_in(fold_in(root, 0), np.arange(1, n_replications))
+    return np.concatenate([root[None], further])
 
 
-def visit_key(
-    root: Key[Array, ""], chain: Int[Array, ""], iteration: Int[Array, ""], visit: Array
-) -> Key[Array, ""]:
-    """Return the key of one visit in one chain; chains are numbered from one."""
-    key = jax.random.fold_in(root, chain)
-    key = jax.random.fold_in(key, iteration)
-    return jax.random.fold_in(jax.random.fold_in(key, visit[0]), visit[1])
+def visit_keys(
+    roots: np.ndarray, chains: np.ndarray, iteration: int, block: str, number: int
+) -> Key[Array, "R m 3"]:
+    """Return the keys of one visit, one for every purpose.
+
+    Parameters
+    ----------
+    roots
+        Roots (R, 2).
+    chains
+        Numbers of the imputations (m,), from one.
+    iteration
+        Iteration, 0 for starting values.
+    block
+        Name of what is visited.
+    number
+        How often it was visited before in this iteration.
+    """
+    keys = fold_in(roots[:, None], chains)
+    keys = fold_in(keys, iteration)
+    keys = fold_in(fold_in(keys, crc32(block.encode())), number)
+    keys = fold_in(keys[:, :, None], np.arange(len(PURPOSES)))
+    return jax.random.wrap_key_data(keys, impl=IMPLEMENTATION)

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
-from jaxmice.engine.streams import visit_key
 from jaxmice.linalg import Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
+from jaxmice.random import uniforms
 from jaxmice.target import Target
 
 
@@ -44,10 +44,7 @@ class Trace(eqx.Module):
     donate_argnames=("columns", "state"),
 )
 def visit(
-    roots: Key[Array, " R"],
-    chains: Int[Array, " m"],
-    iteration: Int[Array, ""],
-    address: Int[Array, "2"],
+    keys: Key[Array, "R m 3"],
     method: Method,
     data: Data,
     spec: Spec,
@@ -62,37 +59,40 @@ def visit(
     """Impute one target; return the columns, what was drawn, the state and the trace."""
 
     def one_chain(
-        root: Key[Array, ""],
-        chain: Int[Array, ""],
+        keys: Key[Array, "3"],
         data: Data,
         spec: Spec,
         columns: Float[Array, "c K B"],
         state: Any,
     ) -> tuple[Array, Array, Any, Trace]:
-        key = visit_key(root, chain, iteration, address)
-        key_init, key_step, key_impute = jax.random.split(key, 3)
+        key_init, key_step, key_impute = keys
         target = make_target(
             data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
         )
-        begun = method.init(key_init, target)
+        sums = method.read(target)
+        begun = method.init(key_init, sums)
         begun = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
-        state = method.step(key_step, begun, target, n_steps)
-        drawn = method.impute(key_impute, state, target) - spec.y_shift
+        state = method.step(key_step, begun, sums, n_steps)
+        # What a loop returns is computed once; otherwise XLA would repeat the arithmetic
+        # of every draw in each of the summaries below. The loop runs once.
+        drawn = jax.lax.fori_loop(
+            0,
+            jnp.minimum(n_steps, 1),
+            lambda _, __: method.impute(key_impute, state, target) - spec.y_shift,
+            jnp.zeros_like(target.y),
+        )
         seen, wanted = data.seen[spec.target], data.where[spec.target]
         before = jnp.where(seen, data.observed[spec.target], columns[spec.column])
         bad = wanted & ~jnp.isfinite(drawn)
         drawn = jnp.where(bad, before, drawn)
         # An overimputed cell keeps its observed value as predictor of other columns.
         value = jnp.where(wanted & ~seen, drawn, columns[spec.column])
-        columns = jnp.where(
-            spec.column >= 0, columns.at[spec.column].set(value), columns
-        )
+        columns = jnp.where(spec.column >= 0, columns.at[spec.column].set(value), columns)
         drawn = jnp.where(wanted, drawn, before)
         return columns, drawn, state, make_trace(drawn, bad, spec, data)
 
-    over_chains = jax.vmap(one_chain, in_axes=(None, 0, None, None, 0, 0))
-    over_data = jax.vmap(over_chains, in_axes=(0, None, 0, 0, 0, 0))
-    return over_data(roots, chains, data, spec, columns, state)
+    over_chains = jax.vmap(one_chain, in_axes=(0, None, None, 0, 0))
+    return jax.vmap(over_chains)(keys, data, spec, columns, state)
 
 
 def make_target(
@@ -106,9 +106,7 @@ def make_target(
     """Assemble what a method sees from the columns of one chain."""
     rows = data.layout.row_live
     seen = data.seen[spec.target]
-    fill = partial(
-        _fill_chain, columns, data, uses_means=uses_means, leave_one_out=leave_one_out
-    )
+    fill = partial(_fill_chain, columns, data, uses_means=uses_means, leave_one_out=leave_one_out)
     return Target(
         y=jnp.where(seen, data.observed[spec.target] + spec.y_shift, 0),
         ry=seen & data.used,
@@ -210,19 +208,19 @@ def make_trace(
 
 @partial(jax.jit, static_argnames=("carried",))
 def start_columns(
-    roots: Key[Array, " R"], chains: Int[Array, " m"], data: Data, *, carried: tuple[int, ...]
+    keys: Key[Array, "R m 3"], data: Data, *, carried: tuple[int, ...]
 ) -> Float[Array, "R m c K B"]:
     """Fill the missing cells of all columns with draws from their observed values.
 
     A column that is constant in clusters gets one draw per cluster.
     """
 
-    def one_chain(root: Key[Array, ""], chain: Int[Array, ""], data: Data) -> Array:
-        key = visit_key(root, chain, jnp.zeros((), int), jnp.zeros((2,), jnp.uint32))
+    def one_chain(keys: Key[Array, "3"], data: Data) -> Array:
         layout = data.layout
         at = jnp.array(carried)
         K, B = layout.row_live.shape
-        uniform = jax.random.uniform(key, (len(carried), K, B), data.observed.dtype)
+        size, dtype = (len(carried), K, B), data.observed.dtype
+        uniform = uniforms(keys[0], jnp.zeros((), int), size, dtype)
         J = layout.cluster_live.shape[0]
         # Any draw of its first block serves a whole cluster.
         first_block = jnp.clip(jnp.searchsorted(layout.block_cluster, jnp.arange(J)), 0, K - 1)
@@ -240,8 +238,7 @@ def start_columns(
         filled = jax.vmap(fill)(data.observed[at], seen, may_give, uniform)
         return jnp.where(layout.row_live, filled, 0)
 
-    over_chains = jax.vmap(one_chain, in_axes=(None, 0, None))
-    return jax.vmap(over_chains, in_axes=(0, None, 0))(roots, chains, data)
+    return jax.vmap(jax.vmap(one_chain, in_axes=(0, None)))(keys, data)
 
 
 def blank_state(
@@ -259,7 +256,7 @@ def blank_state(
         target = make_target(
             data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
         )
-        return method.init(jax.random.key(0), target)
+        return method.init(jax.random.key(0), method.read(target))
 
     over_chains = jax.vmap(one_chain, in_axes=(None, None, 0))
     shapes = jax.eval_shape(jax.vmap(over_chains), data, spec, columns)

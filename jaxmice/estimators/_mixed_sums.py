@@ -24,8 +24,8 @@ class Prepared:
     ``(y - x @ x_map @ offset) / scale``.
     """
 
-    sums: Sums
-    shared: Sums
+    sums: Sums[Numbers]
+    shared: Sums[int | None]
     x_map: Numbers
     z_map: Numbers
     offset: Numbers
@@ -101,7 +101,7 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
     if np.any(codes[1:] < codes[:-1]):
         y, x, z = y[:, order], np.take(x, order, axis=-2), np.take(z, order, axis=-2)
     starts = np.flatnonzero(np.r_[True, sorted_codes[1:] != sorted_codes[:-1]])
-    m, n = y.shape
+    n = y.shape[1]
 
     x_map, z_map = standardise(x), standardise(z)
     wx, wz = x @ x_map, z @ z_map
@@ -110,9 +110,9 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
     if bad is not None:
         raise DependentError(*bad)
     xy = _transposed_times(wx, y)
-    offset = np.linalg.solve(xx, xy[..., None])[..., 0]
+    offset = np.asarray(np.linalg.solve(xx, xy[..., None])[..., 0], dtype=np.float64)
     residual = y - (np.matmul(wx, offset[..., None])[..., 0] if wx.ndim == 3 else offset @ wx.T)
-    scale = np.sqrt(np.mean(residual**2, axis=1))
+    scale = np.asarray(np.sqrt(np.mean(residual**2, axis=1)), dtype=np.float64)
     reference = np.sqrt(np.mean((y - y.mean(axis=1, keepdims=True)) ** 2, axis=1))
     if not np.all(scale > 1e-10 * reference):
         raise AnalysisError(
@@ -122,7 +122,7 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
         )
     residual /= scale[:, None]
 
-    sums = Sums(
+    sums = Sums[Numbers](
         zz=_cluster_sums(wz, wz, starts),
         zx=_cluster_sums(wz, wx, starts),
         zy=_cluster_sums(wz, residual[..., None], starts)[..., 0, :],
@@ -133,7 +133,7 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
     x_axis = 0 if x.ndim == 3 else None
     z_axis = 0 if z.ndim == 3 else None
     both = 0 if x_axis == 0 or z_axis == 0 else None
-    shared = Sums(zz=z_axis, zx=both, zy=0, xx=x_axis, xy=0, yy=0)
+    shared = Sums[int | None](zz=z_axis, zx=both, zy=0, xx=x_axis, xy=0, yy=0)
     return Prepared(sums, shared, x_map, z_map, offset, scale, n, len(starts))
 
 

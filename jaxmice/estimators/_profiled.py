@@ -1,7 +1,7 @@
 """Profiled deviance of the linear mixed model, and its minimum, from sums by cluster."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,42 +18,47 @@ ESCAPE = 0.1
 """Step away from a saddle, in relative standard deviations."""
 
 
-class Sums(NamedTuple):
+T = TypeVar("T")
+"""Arrays of JAX or of numpy, or what applies to each of them."""
+
+
+class Sums(NamedTuple, Generic[T]):
     """Everything the deviance depends on, for one data set.
 
     ``zz`` (q, q, J), ``zx`` (q, p, J) and ``zy`` (q, J) by cluster; ``xx`` (p, p),
     ``xy`` (p,) and ``yy`` () over all rows. An empty cluster of zeros changes nothing.
     """
 
-    zz: Array
-    zx: Array
-    zy: Array
-    xx: Array
-    xy: Array
-    yy: Array
+    zz: T
+    zx: T
+    zy: T
+    xx: T
+    xy: T
+    yy: T
 
 
-class Point(NamedTuple):
+class Point(NamedTuple, Generic[T]):
     """The deviance at one factor: value, derivatives and what was profiled out.
 
-    ``slope`` is the derivative of the log residual sum of squares, which links the
-    residual variance to the factor.
+    ``theta``, ``gradient`` and ``slope`` (k,), ``hessian`` (k, k), ``beta`` (p,),
+    ``inverse`` (p, p), ``value`` and ``rss`` (). The slope is the derivative of the log
+    residual sum of squares, which links the residual variance to the factor.
     """
 
-    theta: Float[Array, " k"]
-    value: Float[Array, ""]
-    gradient: Float[Array, " k"]
-    hessian: Float[Array, "k k"]
-    beta: Float[Array, " p"]
-    inverse: Float[Array, "p p"]
-    rss: Float[Array, ""]
-    slope: Float[Array, " k"]
+    theta: T
+    value: T
+    gradient: T
+    hessian: T
+    beta: T
+    inverse: T
+    rss: T
+    slope: T
 
 
 class State(NamedTuple):
     """Best point so far and the next one to try."""
 
-    best: Point
+    best: Point[Array]
     trial: Float[Array, " k"]
     predicted: Float[Array, ""]
     radius: Float[Array, ""]
@@ -67,7 +72,9 @@ def factor_index(q: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def deviance(theta: Float[Array, " k"], sums: Sums, nu: Float[Array, ""], reml: bool) -> Point:
+def deviance(
+    theta: Float[Array, " k"], sums: Sums[Array], nu: Float[Array, ""], reml: bool
+) -> Point[Array]:
     """Profiled deviance with exact first and second derivatives.
 
     With covariance matrix ``psi = factor factor'`` of the random effects relative to
@@ -140,7 +147,7 @@ def deviance(theta: Float[Array, " k"], sums: Sums, nu: Float[Array, ""], reml: 
     return Point(theta, value, gradient, hessian, beta, inverse, rss, slope)
 
 
-def _step(state: State, sums: Sums, nu: Array, reml: bool, tolerance: float) -> State:
+def _step(state: State, sums: Sums[Array], nu: Array, reml: bool, tolerance: float) -> State:
     """Evaluate the trial point, keep the better one, propose the next."""
     new = deviance(state.trial, sums, nu, reml)
     best = state.best
@@ -181,15 +188,15 @@ def _step(state: State, sums: Sums, nu: Array, reml: bool, tolerance: float) -> 
 
 @partial(jax.jit, static_argnames=("reml", "max_steps", "tolerance", "shared"))
 def minimise(
-    sums: Sums,
+    sums: Sums[Array],
     start: Float[Array, "m k"],
     nu: Float[Array, ""],
     *,
     reml: bool,
-    shared: Sums,
+    shared: Sums[int | None],
     max_steps: int,
     tolerance: float,
-) -> tuple[Point, Array, Array]:
+) -> tuple[Point[Array], Array, Array]:
     """Minimise the deviance of every data set by a trust-region Newton method.
 
     The factor is free of sign constraints: the deviance does not change with the sign
@@ -219,7 +226,7 @@ def minimise(
     The best points, whether each has converged, and the evaluations each took.
     """
 
-    def lane(one: Sums, first: Array) -> tuple[Point, Array, Array]:
+    def lane(one: Sums[Array], first: Array) -> tuple[Point[Array], Array, Array]:
         k, p = first.shape[0], one.xy.shape[0]
         nowhere = Point(
             first,

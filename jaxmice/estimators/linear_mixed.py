@@ -137,14 +137,12 @@ def fit_linear_mixed(
     """
     m, n = y.shape
     p, q = x.shape[-1], z.shape[-1]
-    _check_size(n, len(np.unique(codes)), p, q)
+    _check_size(n, int(np.count_nonzero(np.bincount(codes))), p, q)
     try:
         prepared = prepare(y, x, z, codes)
     except DependentError as found:
         raise _dependent(found, names) from None
     start = moment_start(prepared)
-    if len(start) != m:
-        start = np.broadcast_to(start, (m, start.shape[1]))
     nu = float(n - p if reml else n)
     sums = _pad(prepared.sums)
     lanes = max(1, min(m, MEMORY // (8 * sums.zy.shape[-1] * q * (8 * q + 6 * (p + 1)))))
@@ -196,7 +194,7 @@ def _dependent(found: DependentError, names: tuple[str, ...]) -> AnalysisError:
     )
 
 
-def _pad(sums: Sums) -> Sums:
+def _pad(sums: Sums[Numbers]) -> Sums[Numbers]:
     """Add empty clusters up to a bucket size, so that programs are reused."""
     clusters = sums.zy.shape[-1]
     grain = max(8, 2 ** (max(clusters - 1, 1).bit_length() - 3))
@@ -212,7 +210,7 @@ def _pad(sums: Sums) -> Sums:
 
 def _back(
     prepared: Prepared,
-    point: Point,
+    point: Point[Numbers],
     done: NDArray[np.bool_],
     steps: NDArray[np.integer],
     nu: float,
@@ -250,7 +248,7 @@ def _back(
     )
 
 
-def _factor_covariance(point: Point, nu: float, singular: NDArray[np.bool_]) -> Numbers:
+def _factor_covariance(point: Point[Numbers], nu: float, singular: NDArray[np.bool_]) -> Numbers:
     """Invert the information on the factor and the log residual variance.
 
     The residual variance is profiled out of the deviance; given the factor it has

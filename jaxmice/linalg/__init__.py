@@ -8,6 +8,7 @@ from jaxmice.linalg.clusters import (
     total_products as total_products,
 )
 from jaxmice.linalg.small import (
+    UNROLLED as UNROLLED,
     cholesky as cholesky,
     eliminate as eliminate,
     solve_lower as solve_lower,

@@ -33,9 +33,7 @@ def cluster_products(
     return jnp.moveaxis(_over_blocks(blocks, layout), 0, -1)
 
 
-def total_products(
-    u: Float[Array, "a K B"], v: Float[Array, "c K B"]
-) -> Float[Array, "a c"]:
+def total_products(u: Float[Array, "a K B"], v: Float[Array, "c K B"]) -> Float[Array, "a c"]:
     """Return the cross products of two sets of columns over all rows."""
     return jnp.einsum("akb,ckb->ac", u, v, precision="highest")
 

@@ -23,9 +23,7 @@ def register_method(cls: type[Method]) -> type[Method]:
         E52: the class lacks a declaration, or its name is taken by another class.
     """
     lacking = [
-        name
-        for name in ("name", "summary", "source", "kinds", "codes")
-        if not hasattr(cls, name)
+        name for name in ("name", "summary", "source", "kinds", "codes") if not hasattr(cls, name)
     ]
     if lacking:
         raise ModelError("E52", f"method class {cls.__name__} lacks {', '.join(lacking)}")

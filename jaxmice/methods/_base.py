@@ -91,22 +91,28 @@ class Method(eqx.Module):
         del first
         return 1, True
 
-    @abc.abstractmethod
-    def init(self, key: Key[Array, ""], target: Target) -> Any:
-        """Return a starting state, which the chain must be able to forget."""
+    def read(self, target: Target) -> Any:
+        """Return what the parameters depend on: sums over the rows marked by ``ry``.
+
+        Called once per visit, before anything is drawn.
+        """
+        return target
 
     @abc.abstractmethod
-    def step(
-        self, key: Key[Array, ""], state: Any, target: Target, n_steps: Int[Array, ""]
-    ) -> Any:
-        """Draw the parameters given the rows marked by ``ry``.
+    def init(self, key: Key[Array, ""], sums: Any) -> Any:
+        """Return a starting state, which the chain must be able to forget.
+
+        ``sums`` is what `read` returned.
+        """
+
+    @abc.abstractmethod
+    def step(self, key: Key[Array, ""], state: Any, sums: Any, n_steps: Int[Array, ""]) -> Any:
+        """Draw the parameters given what `read` returned.
 
         The draw leaves their posterior unchanged: it is exact, or ``n_steps``
         transitions of a Markov chain that starts at ``state``.
         """
 
     @abc.abstractmethod
-    def impute(
-        self, key: Key[Array, ""], state: Any, target: Target
-    ) -> Float[Array, "K B"]:
+    def impute(self, key: Key[Array, ""], state: Any, target: Target) -> Float[Array, "K B"]:
         """Draw the variable for every row; the engine keeps those marked by ``wy``."""

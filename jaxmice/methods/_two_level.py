@@ -1,14 +1,14 @@
 """What the two-level normal methods share: options, priors, the run of inner steps."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from jaxmice.errors import ModelError
 from jaxmice.methods._base import Method
+from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums, make_sums
 from jaxmice.target import Target
@@ -74,17 +74,10 @@ class TwoLevelNormal(Method):
             case _:
                 return lm.Prior(zero, zero, flat, -n_random - 1, 0 * eye)
 
-    def run(self, key: Key[Array, ""], state: Any, n_steps: Int[Array, ""], step: Any) -> Any:
-        """Take inner steps, each with a key of its own."""
-
-        def body(i: Int[Array, ""], state: Any) -> Any:
-            return step(jax.random.fold_in(key, i), state)
-
-        return jax.lax.fori_loop(0, n_steps, body, state)
-
-    def sums(self, target: Target) -> Sums:
-        """Read the rows once."""
-        return make_sums(target, by_cluster=self.by_cluster)
+    def read(self, target: Target) -> tuple[Sums, lm.Prior]:
+        """Return the sums of the target and the prior on their scale."""
+        sums = make_sums(target, by_cluster=self.by_cluster)
+        return sums, self.make_prior(target, sums)
 
     def draw_rows(
         self,
@@ -97,5 +90,5 @@ class TwoLevelNormal(Method):
         """Draw rows given all parameters."""
         q = b.shape[0]
         effects = jnp.take(b + beta[:q, None], target.layout.block_cluster, axis=1)
-        noise = jax.random.normal(key, target.y.shape, target.y.dtype)
+        noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
         return target.linear_predictor(effects, beta[q:]) + sigma * noise

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.methods._base import Method
+from jaxmice.random import uniforms
 from jaxmice.samplers import logistic
 from jaxmice.target import Target
 
@@ -36,20 +37,21 @@ class Logreg(Method):
     exact: ClassVar[bool] = False
     standardised: ClassVar[bool] = False
 
-    def init(self, key: Key[Array, ""], target: Target) -> Float[Array, " f"]:
+    def init(self, key: Key[Array, ""], sums: Target) -> Float[Array, " f"]:
         """Return zeros, which the first step does not read."""
         del key
-        return jnp.zeros(target.f_live.shape, target.y.dtype)
+        return jnp.zeros(sums.f_live.shape, sums.y.dtype)
 
     def step(
         self,
         key: Key[Array, ""],
         state: Float[Array, " f"],
-        target: Target,
+        sums: Target,
         n_steps: Int[Array, ""],
     ) -> Float[Array, " f"]:
-        """Draw the coefficients."""
+        """Draw the coefficients; their likelihood has no sums, so rows are read."""
         del state, n_steps
+        target = sums
         X = jnp.concatenate([target.f_shared, target.f_chain])
         rows = target.layout.row_live
         pseudo = logistic.augment(X, target.f_live, rows, target.f_intercept)
@@ -61,5 +63,5 @@ class Logreg(Method):
         """Draw ones and zeros."""
         none = jnp.zeros((0, target.y.shape[0]), target.y.dtype)
         eta = target.linear_predictor(none, state)
-        u = jax.random.uniform(key, target.y.shape, target.y.dtype)
+        u = uniforms(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
         return (u < jax.nn.sigmoid(eta)).astype(target.y.dtype)

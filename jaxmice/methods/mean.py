@@ -6,11 +6,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from jaxmice.methods._base import Method
 from jaxmice.methods.sample import Sample
 from jaxmice.target import Target
 
 
-class Mean(Sample):
+class Mean(Method):
     """Impute the mean, for categories the most frequent one (``mean`` in R's ``mice``).
 
     Understates every variance and all uncertainty: for comparison only.
@@ -27,7 +28,10 @@ class Mean(Sample):
     name: ClassVar[str] = "mean"
     summary: ClassVar[str] = "mean of the observed values, mode of categories"
     source: ClassVar[str] = "van Buuren (2018), section 1.3.3"
-    donor_based: ClassVar[bool] = False
+    kinds: ClassVar[frozenset[str]] = Sample.kinds
+    codes: ClassVar[frozenset[int]] = Sample.codes
+    cluster_codes: ClassVar[frozenset[int]] = Sample.cluster_codes
+    uses_predictors: ClassVar[bool] = False
     exact: ClassVar[bool] = False
 
     mode: bool = eqx.field(default=False, static=True)
@@ -37,24 +41,26 @@ class Mean(Sample):
         """Return the mode for categories."""
         return Mean(mode=self.mode or kind in ("binary", "nominal", "ordinal"))
 
+    def init(self, key: Key[Array, ""], sums: Target) -> Float[Array, ""]:
+        """Return zero, which the first step does not read."""
+        del key
+        return jnp.zeros((), sums.y.dtype)
+
     def step(
-        self, key: object, state: object, target: Target, n_steps: Int[Array, ""]
+        self, key: Key[Array, ""], state: Float[Array, ""], sums: Target, n_steps: Int[Array, ""]
     ) -> Float[Array, ""]:
         """Return the value to impute."""
         del key, state, n_steps
-        observed, y = jnp.ravel(target.ry), jnp.ravel(target.y)
+        observed, y = jnp.ravel(sums.ry), jnp.ravel(sums.y)
         if not self.mode:
             return jnp.sum(jnp.where(observed, y, 0)) / jnp.sum(observed)
         ordered = jnp.sort(jnp.where(observed, y, jnp.inf))
         size = jnp.searchsorted(ordered, y, side="right") - jnp.searchsorted(ordered, y)
         return y[jnp.argmax(jnp.where(observed, size, -1))]
 
-    def init(self, key: object, target: Target) -> Float[Array, ""]:
-        """Return zero, which the first step does not read."""
-        del key
-        return jnp.zeros((), target.y.dtype)
-
-    def impute(self, key: object, state: Float[Array, ""], target: Target) -> Float[Array, "K B"]:
+    def impute(
+        self, key: Key[Array, ""], state: Float[Array, ""], target: Target
+    ) -> Float[Array, "K B"]:
         """Give every row the same value."""
         del key
         return jnp.full_like(target.y, 1) * state

@@ -2,13 +2,13 @@
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.methods._base import Method
+from jaxmice.random import normals
 from jaxmice.samplers import linear
-from jaxmice.samplers.sums import make_sums
+from jaxmice.samplers.sums import Sums, make_sums
 from jaxmice.target import Target
 
 
@@ -37,25 +37,28 @@ class Norm(Method):
     codes: ClassVar[frozenset[int]] = frozenset({1, 3})
     cluster_codes: ClassVar[frozenset[int]] = frozenset({1})
 
-    def init(self, key: Key[Array, ""], target: Target) -> linear.Parameters:
+    def read(self, target: Target) -> Sums:
+        """Return the sums of the target."""
+        return make_sums(target, by_cluster=False)
+
+    def init(self, key: Key[Array, ""], sums: Sums) -> linear.Parameters:
         """Return zeros, which the first step does not read."""
         del key
-        q, f, J = target.z_live.shape[0], target.f_live.shape[0], target.layout.cluster_live.shape[0]
-        beta, b = jnp.zeros((f,), target.y.dtype), jnp.zeros((q, J), target.y.dtype)
-        return linear.Parameters(beta, beta, b, b, jnp.ones((), target.y.dtype))
+        beta, b = jnp.zeros_like(sums.s), jnp.zeros_like(sums.k)
+        return linear.Parameters(beta, beta, b, b, jnp.ones((), sums.s.dtype))
 
     def step(
-        self, key: Key[Array, ""], state: linear.Parameters, target: Target, n_steps: Int[Array, ""]
+        self, key: Key[Array, ""], state: linear.Parameters, sums: Sums, n_steps: Int[Array, ""]
     ) -> linear.Parameters:
         """Draw the parameters from their posterior."""
         del state, n_steps
-        return linear.draw(key, make_sums(target, by_cluster=False))
+        return linear.draw(key, sums)
 
     def impute(
         self, key: Key[Array, ""], state: linear.Parameters, target: Target
     ) -> Float[Array, "K B"]:
         """Draw ``y = X beta + e``."""
-        noise = jax.random.normal(key, target.y.shape, target.y.dtype)
+        noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
         return predictions(state.b, state.beta, target) + jnp.sqrt(state.sigma2) * noise
 
 

@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.methods._base import Method
+from jaxmice.random import uniforms
 from jaxmice.target import Target
 
 
@@ -36,25 +36,23 @@ class Sample(Method):
     donor_based: ClassVar[bool] = True
     uses_predictors: ClassVar[bool] = False
 
-    def init(self, key: Key[Array, ""], target: Target) -> tuple[()]:
+    def init(self, key: Key[Array, ""], sums: Target) -> tuple[()]:
         """Return nothing: there are no parameters."""
-        del key, target
+        del key, sums
         return ()
 
     def step(
-        self, key: Key[Array, ""], state: tuple[()], target: Target, n_steps: Int[Array, ""]
+        self, key: Key[Array, ""], state: tuple[()], sums: Target, n_steps: Int[Array, ""]
     ) -> tuple[()]:
         """Return nothing: there are no parameters."""
-        del key, target, n_steps
+        del key, sums, n_steps
         return state
 
-    def impute(
-        self, key: Key[Array, ""], state: tuple[()], target: Target
-    ) -> Float[Array, "K B"]:
+    def impute(self, key: Key[Array, ""], state: tuple[()], target: Target) -> Float[Array, "K B"]:
         """Give every row an observed value."""
         del state
         observed, y = jnp.ravel(target.ry), jnp.ravel(target.y)
         count = jnp.sum(observed)
-        u = jax.random.uniform(key, y.shape, y.dtype)
+        u = uniforms(key, jnp.zeros((), int), y.shape, y.dtype)
         rank = jnp.minimum((u * count).astype(int), count - 1) + 1
         return y[jnp.searchsorted(jnp.cumsum(observed), rank)].reshape(target.y.shape)

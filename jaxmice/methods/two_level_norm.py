@@ -1,6 +1,5 @@
 """Method ``2l.norm``: two-level normal regression, a residual variance per cluster."""
 
-from functools import partial
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmice.errors import ModelError
 from jaxmice.linalg import to_rows
 from jaxmice.methods._two_level import TwoLevelNormal
-from jaxmice.samplers import linear_mixed_by_cluster as lmc
+from jaxmice.samplers import linear_mixed as lm, linear_mixed_by_cluster as lmc
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
@@ -67,10 +66,10 @@ class TwoLevelNorm(TwoLevelNormal):
             )
             raise ModelError("E16", message)
 
-    def init(self, key: Key[Array, ""], target: Target) -> lmc.Parameters:
+    def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> lmc.Parameters:
         """Return least squares, one variance for all clusters."""
         del key
-        return lmc.start(self.sums(target))
+        return lmc.start(sums[0])
 
     def spread_prior(self, sums: Sums) -> lmc.SpreadPrior:
         """Return the prior of the distribution of the residual precisions."""
@@ -78,13 +77,14 @@ class TwoLevelNorm(TwoLevelNormal):
         return lmc.SpreadPrior(*(jnp.asarray(value, sums.k.dtype) for value in values))
 
     def step(
-        self, key: Key[Array, ""], state: lmc.Parameters, target: Target, n_steps: Int[Array, ""]
+        self,
+        key: Key[Array, ""],
+        state: lmc.Parameters,
+        sums: tuple[Sums, lm.Prior],
+        n_steps: Int[Array, ""],
     ) -> lmc.Parameters:
-        """Take Gibbs steps on the sums of the target."""
-        sums = self.sums(target)
-        prior, spread = self.make_prior(target, sums), self.spread_prior(sums)
-        step = partial(lmc.step, sums=sums, prior=prior, spread=spread)
-        return self.run(key, state, n_steps, step)
+        """Take Gibbs steps."""
+        return lmc.run(key, state, *sums, self.spread_prior(sums[0]), n_steps)
 
     def impute(
         self, key: Key[Array, ""], state: lmc.Parameters, target: Target

@@ -1,6 +1,5 @@
 """Method ``2l.pan``: two-level normal regression with one residual variance."""
 
-from functools import partial
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -8,6 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.methods._two_level import TwoLevelNormal
 from jaxmice.samplers import linear_mixed as lm
+from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
 
@@ -49,18 +49,20 @@ class TwoLevelPan(TwoLevelNormal):
     restart_iter: ClassVar[int] = 500
     by_cluster: ClassVar[bool] = False
 
-    def init(self, key: Key[Array, ""], target: Target) -> lm.Parameters:
+    def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> lm.Parameters:
         """Return least squares with half its deviation between clusters."""
         del key
-        return lm.start(self.sums(target))
+        return lm.start(sums[0])
 
     def step(
-        self, key: Key[Array, ""], state: lm.Parameters, target: Target, n_steps: Int[Array, ""]
+        self,
+        key: Key[Array, ""],
+        state: lm.Parameters,
+        sums: tuple[Sums, lm.Prior],
+        n_steps: Int[Array, ""],
     ) -> lm.Parameters:
-        """Take Gibbs steps on the sums of the target."""
-        sums = self.sums(target)
-        prior = self.make_prior(target, sums)
-        return self.run(key, state, n_steps, partial(lm.step, sums=sums, prior=prior))
+        """Take Gibbs steps."""
+        return lm.run(key, state, *sums, n_steps)
 
     def impute(
         self, key: Key[Array, ""], state: lm.Parameters, target: Target

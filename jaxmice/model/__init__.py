@@ -1,5 +1,6 @@
 """Set-up: who is imputed by which method from which predictors."""
 
+from jaxmice.model import role
 from jaxmice.model.helpers import (
     find_default_method,
     make_blocks,
@@ -21,5 +22,6 @@ __all__ = [
     "make_predictor_matrix",
     "make_visit_sequence",
     "make_where",
+    "role",
     "setup",
 ]

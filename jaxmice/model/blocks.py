@@ -94,9 +94,9 @@ def compile_sequence(
     if isinstance(sequence, str) and sequence not in blocks:
         counts = np.array([cells[block] for block in active])
         if sequence == "roman":
-            order = range(len(active))
+            order = np.arange(len(active))
         elif sequence == "arabic":
-            order = range(len(active))[::-1]
+            order = np.arange(len(active))[::-1]
         elif sequence == "monotone":
             order = np.argsort(counts, kind="stable")
         elif sequence == "revmonotone":
@@ -111,7 +111,7 @@ def compile_sequence(
                 f"visit_sequence {sequence!r} is neither a block nor one of {some(keywords)}"
                 f"; {near(sequence, [*keywords, *blocks])}",
             )
-        return tuple(active[i] for i in order)
+        return tuple(active[i] for i in order.tolist())
     visits = [sequence] if isinstance(sequence, str) else list(sequence)
     unknown = [block for block in visits if block not in blocks]
     if unknown:

@@ -128,7 +128,5 @@ def _resembles(name: str) -> bool:
 
 
 def _offer(kind: str, level: int) -> str:
-    fitting = [
-        name for name, cls in REGISTRY.items() if kind in cls.kinds and level in cls.levels
-    ]
+    fitting = [name for name, cls in REGISTRY.items() if kind in cls.kinds and level in cls.levels]
     return ", ".join(repr(name) for name in sorted(fitting)) or "none, set it to ''"

@@ -254,9 +254,7 @@ def check_dummies(
         )
 
 
-def warn_clustered(
-    rows: Sequence[Row], frame: Frame, groups: Groups, moments: Moments
-) -> None:
+def warn_clustered(rows: Sequence[Row], frame: Frame, groups: Groups, moments: Moments) -> None:
     """Warn (W14) of single-level methods for columns that differ between clusters."""
     for row in rows:
         column = frame.columns[row.target]

@@ -120,8 +120,8 @@ def _level_two(column: Column, J: int) -> tuple[str, str, str]:
     if column.kind in {"continuous", "integer"}:
         method = "2lonly.pmm" if J >= 30 else "2lonly.norm"
         return method, branch, f"number that is constant inside each of {J} clusters"
-    method = {"nominal": "2lonly.nominal", "ordinal": "2lonly.ordinal"}.get(column.kind)
-    return method or "2lonly.bin", branch, f"{column.kind}, constant inside clusters"
+    method = f"2lonly.{column.kind}" if column.kind in {"nominal", "ordinal"} else "2lonly.bin"
+    return method, branch, f"{column.kind}, constant inside clusters"
 
 
 def _as_continuous(column: Column) -> bool:
@@ -131,9 +131,7 @@ def _as_continuous(column: Column) -> bool:
     if column.kind != "integer":
         return False
     seen = column.values[~column.missing]
-    return not (
-        len(seen) and seen.min() >= 0 and seen.mean() <= 20 and len(np.unique(seen)) <= 50
-    )
+    return not (len(seen) and seen.min() >= 0 and seen.mean() <= 20 and len(np.unique(seen)) <= 50)
 
 
 def _number(
@@ -223,7 +221,10 @@ def _residuals(
         y = names.index(targets[t])
         x = [k for k, name in enumerate(names) if k != y and (not name or name in predictors)]
         inverse = np.linalg.pinv(gram[np.ix_(x, x)], rcond=1e-10, hermitian=True)
-        weights[x, t] = -inverse @ gram[x, y]
+        slope = inverse @ gram[x, y]
+        # What is left of a column that others determine is rounding error.
+        if gram[y, y] - gram[x, y] @ slope > 1e-8 * gram[y, y]:
+            weights[x, t] = -slope
         weights[y, t] = 1
     out = np.empty((frame.n, len(targets)))
     for rows, design in moments.pieces():

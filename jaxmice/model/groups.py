@@ -56,9 +56,7 @@ class Groups:
             high[present] = np.maximum.reduceat(np.where(inside, chosen, -np.inf), starts)
         return low, high
 
-    def deviations(
-        self, columns: Iterable[np.ndarray], rows: np.ndarray
-    ) -> Iterator[np.ndarray]:
+    def deviations(self, columns: Iterable[np.ndarray], rows: np.ndarray) -> Iterator[np.ndarray]:
         """Yield for every column (n,) its deviations from the cluster means, over some rows.
 
         Both means and deviations are over `rows` (n,), k of them; a deviation is (k,).

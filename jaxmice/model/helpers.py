@@ -1,7 +1,7 @@
 """Starting points for the arguments of `setup`, to be edited and passed back."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,13 @@ import pandas as pd
 from jaxmice.events import EventLog
 from jaxmice.frame import Frame, deduce_level2, encode
 from jaxmice.methods import REGISTRY
+from jaxmice.model.assemble import choose_methods
 from jaxmice.model.blocks import Blocks, compile_blocks, compile_sequence, partition
 from jaxmice.model.constants import find_constants
 from jaxmice.model.defaults import Choice, two_level_defaults
 from jaxmice.model.groups import Groups
 from jaxmice.model.masks import compile_where, where_of_mask
 from jaxmice.model.predictor_matrix import default_matrix, find_ids
-from jaxmice.model.setup import choose_methods
 
 
 def make_blocks(data: pd.DataFrame, partition_by: str = "scatter") -> Blocks:
@@ -128,6 +128,34 @@ def make_visit_sequence(
         cells,
         {name: column.level for name, column in frame.columns.items()},
     )
+
+
+@overload
+def find_default_method(
+    data: pd.DataFrame,
+    cluster: str,
+    i_small: int = 7,
+    ni_small: int = 100,
+    prop_small: float = 0.4,
+    *,
+    family: str = "gibbs",
+    levels: Mapping[str, int] | None = None,
+    explain: Literal[False] = False,
+) -> dict[str, str]: ...
+
+
+@overload
+def find_default_method(
+    data: pd.DataFrame,
+    cluster: str,
+    i_small: int = 7,
+    ni_small: int = 100,
+    prop_small: float = 0.4,
+    *,
+    family: str = "gibbs",
+    levels: Mapping[str, int] | None = None,
+    explain: Literal[True],
+) -> pd.DataFrame: ...
 
 
 def find_default_method(

@@ -121,8 +121,7 @@ def compile_ignore(ignore: Any, frame: Frame, groups: Groups | None) -> np.ndarr
             inside = "" if clusters is None else f" in {clusters} clusters"
             warn(
                 "W10",
-                f"ignore leaves {int(left.sum())} rows{inside} to estimate from; "
-                "ignore fewer rows",
+                f"ignore leaves {int(left.sum())} rows{inside} to estimate from; ignore fewer rows",
             )
     if groups is not None:
         mask |= ~groups.member

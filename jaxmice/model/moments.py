@@ -39,9 +39,7 @@ class Moments:
         self.names = [name for name, column in frame.columns.items() if column.kind != "id"]
         self._scaled = [self._scale(frame.columns[name].values) for name in self.names]
         self.basis: list[tuple[str, int | None]] = [
-            (name, category)
-            for name in self.names
-            for category in expansion(frame.columns[name])
+            (name, category) for name in self.names for category in expansion(frame.columns[name])
         ]
         """Columns of the design after the intercept: a column, or the dummy of a category."""
         self._basis_scaled = [self._scale_basis(name, category) for name, category in self.basis]

@@ -44,7 +44,7 @@ def intercepts(options: Options, rows: Sequence[Row]) -> list[str | bool]:
     """
     out: list[str | bool] = []
     for row in rows:
-        value = "random"
+        value: Any = "random"
         for key in _keys(row):
             value = options.get(key, {}).get(INTERCEPT, value)
         if value is True:

@@ -68,9 +68,7 @@ def make_problem(
     steps = [replace(step, spec=spec) for step, spec in zip(first.steps, stack, strict=True)]
     begun = None
     if start is not None:
-        begun = np.stack(
-            [b.start(values) for b, values in zip(builders, start, strict=True)]
-        )
+        begun = np.stack([b.start(values) for b, values in zip(builders, start, strict=True)])
     problem = Problem(
         data=_stack([part.data for part in built]),
         steps=steps,
@@ -206,14 +204,9 @@ class _Builder:
     def _step(self, visit: Visit, target: int) -> Step:
         z_shared, z_chain, f_shared, f_chain = _split(visit, self.carried)
         widths = self.widths[_program(visit)]
-        random = z_shared + z_chain
-        z_intercept = INTERCEPT in random
+        z_intercept = INTERCEPT in z_shared
         any_intercept = z_intercept or INTERCEPT in f_shared
         method = visit.method.for_kind(self.columns[visit.target].kind)
-        observed = ~self.columns[visit.target].missing & self.used & (self.codes >= 0)
-        n_observed_clusters = len(np.unique(self.codes[observed]))
-        if random and not visit.absorb:
-            method.check(len(random), n_observed_clusters, f"target {visit.target!r}")
         scale = self.scales[visit.target]
         name = visit.target
         spec = Spec(

@@ -66,7 +66,7 @@ def screen_pairs(
                     f"{row.target!r} and {name!r} determine each other (|r| = {strength:.5f}); "
                     "compute one from the other after imputation",
                     out=name,
-                    )
+                )
             if strength >= MAX_TARGET_COR and not keep_near_perfect:
                 row.codes[place[name]] = 0
                 log(
@@ -74,7 +74,7 @@ def screen_pairs(
                     f"{name!r} is not used for {row.target!r}: it predicts it almost perfectly "
                     f"(|r| = {strength:.5f}); keep_near_perfect=True keeps it",
                     out=name,
-                    )
+                )
 
 
 def screen_terms(

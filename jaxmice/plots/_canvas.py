@@ -45,8 +45,9 @@ def grid(
     """
     if ax is None:
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.07))
         return figure.subplots(*shape, squeeze=False, sharex=sharex, sharey=sharey)
     axes = np.array(ax, dtype=object)
     wanted = shape[0] * shape[1]

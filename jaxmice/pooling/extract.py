@@ -52,12 +52,12 @@ def extract(fit: Any) -> Estimates:
             return fn(fit)
     if isinstance(fit, pd.DataFrame):
         return _from_frame(fit)
-    if isinstance(fit, tuple) and len(fit) == 2:
-        return _from_pair(*fit)
     if hasattr(fit, "params") and hasattr(fit, "cov_params"):
         return _from_params(fit)
     if hasattr(fit, "coef") and hasattr(fit, "vcov"):
         return _from_pair(fit.coef, fit.vcov() if callable(fit.vcov) else fit.vcov)
+    if isinstance(fit, tuple) and len(fit) == 2:
+        return _from_pair(*fit)
     raise AnalysisError(
         "E60",
         f"no estimates found in an object of class {type(fit).__name__}; return a tuple "
@@ -94,7 +94,7 @@ def _from_frame(frame: pd.DataFrame) -> Estimates:
     if lacking:
         raise AnalysisError("E60", f"a table of results lacks the columns {', '.join(lacking)}")
     variances = frame[errors].to_numpy(float) ** 2
-    df = float(frame["df.residual"].min()) if "df.residual" in frame else np.nan
+    df = float(np.min(frame["df.residual"].to_numpy(float))) if "df.residual" in frame else np.nan
     return Estimates(
         tuple(str(term) for term in frame["term"]),
         frame["estimate"].to_numpy(float),

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,8 @@ def pool_table(
     keys = [*(name for name in GROUPING if name in frame), "term"]
     labels: dict[str, list[object]] = {key: [] for key in keys}
     parts: list[ScalarPool] = []
-    for label, rows in frame.groupby(keys, sort=False, dropna=False, observed=True):
+    for found, rows in frame.groupby(keys, sort=False, dropna=False, observed=True):
+        label = cast(tuple[object, ...], found)
         values = np.stack([rows["estimate"].to_numpy(float), rows[errors].to_numpy(float)])
         if not np.isfinite(values).all():
             raise PoolError("E64", f"estimates or standard errors of {label} are missing")
@@ -108,7 +110,9 @@ def pool_table(
 
 def _dfcom(rows: pd.DataFrame, term: str, dfcom: float | str | Mapping[str, float] | None) -> float:
     if dfcom is None or dfcom == "residual":
-        return float(rows["df.residual"].min()) if "df.residual" in rows else np.inf
+        return (
+            float(np.min(rows["df.residual"].to_numpy(float))) if "df.residual" in rows else np.inf
+        )
     if isinstance(dfcom, Mapping):
         if term not in dfcom:
             raise PoolError("E64", f"dfcom has no value for {term}")

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from jaxmice.random.bits import uniforms
+
 
 def draw_donors(
     key: Key[Array, ""],
@@ -35,9 +37,8 @@ def draw_donors(
         prediction then share their k donors, as in R's ``mice``.
     """
     n = values.shape[0]
-    key_shuffle, key_pick = jax.random.split(key)
     ranked = jnp.where(is_donor, donor_predictions, jnp.inf)
-    shuffle = jax.random.uniform(key_shuffle, (n,), ranked.dtype) if exact_k else ranked
+    shuffle = uniforms(key, jnp.ones((), int), (n,), ranked.dtype) if exact_k else ranked
     d, _, v = jax.lax.sort((ranked, shuffle, values), num_keys=2)
     count = jnp.sum(is_donor)
     k = jnp.minimum(n_donors, count)
@@ -46,7 +47,7 @@ def draw_donors(
     usable = (window >= 0) & (window < count)
     window = jnp.clip(window, 0, n - 1)
     distance = jnp.where(usable, jnp.abs(d[window] - predictions[:, None]), jnp.inf)
-    u = jax.random.uniform(key_pick, (n,), values.dtype)
+    u = uniforms(key, jnp.zeros((), int), (n,), values.dtype)
     if exact_k:
         nearest = jnp.take_along_axis(window, jnp.argsort(distance, axis=1), axis=1)
         pick = jnp.minimum((u * k).astype(int), k - 1)

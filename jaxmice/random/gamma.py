@@ -2,24 +2,24 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxmice.random.bits import to_normal, uniforms
 
 
 def log_gamma(
-    key: Key[Array, ""], shape: Float[Array, "*n"], n_proposals: int = 1
+    key: Key[Array, ""], counter: Int[Array, ""], shape: Float[Array, "*n"]
 ) -> Float[Array, "*n"]:
     r"""Draw the logarithm of standard gamma variates.
 
     Parameters
     ----------
     key
-        Random key, consumed.
+        Key whose counters the caller hands out.
+    counter
+        Counter of this draw; a few thousand further ones may be used.
     shape
         Shape of each variate, positive; the rate is one.
-    n_proposals
-        Proposals made at once per element. The first accepted one is taken; elements
-        without any are drawn again in a loop. Few elements are cheapest with many
-        proposals (the loop is then hardly ever entered), many elements with one.
 
     Notes
     -----
@@ -28,36 +28,26 @@ def log_gamma(
     shape is raised by one and corrected by :math:`u^{1/s}` in logarithms, where it
     cannot underflow.
     """
-    key_boost, key_loop = jax.random.split(key)
     small = shape < 1
     d = jnp.where(small, shape + 1, shape) - 1 / 3
     c = jax.lax.rsqrt(9 * d)
 
-    def propose(key: Key[Array, ""]) -> tuple[Float[Array, "*n"], Bool[Array, "*n"]]:
-        key_normal, key_uniform = jax.random.split(key)
-        size = (n_proposals, *shape.shape)
-        x = jax.random.normal(key_normal, size, shape.dtype)
-        u = jax.random.uniform(key_uniform, size, shape.dtype)
+    def unfinished(carry: tuple[Int[Array, ""], Float[Array, "*n"]]) -> Bool[Array, ""]:
+        return ~jnp.all(carry[1] > 0)
+
+    def propose(
+        carry: tuple[Int[Array, ""], Float[Array, "*n"]],
+    ) -> tuple[Int[Array, ""], Float[Array, "*n"]]:
+        at, chosen = carry
+        u, w = uniforms(key, at, (2, *shape.shape), shape.dtype)
+        x = to_normal(w)
         t = 1 + c * x
         v = jnp.where(t > 0, t, 1) ** 3
-        # log(0) = -inf is a correct "accept".
         accepted = (t > 0) & (jnp.log(u) < 0.5 * x * x + d - d * v + d * jnp.log(v))
-        first = jnp.argmax(accepted, axis=0)
-        chosen = jnp.take_along_axis(v, first[None], axis=0)[0] if n_proposals > 1 else v[0]
-        return chosen, jnp.any(accepted, axis=0)
+        # One array in, one out: the proposal is then computed once, not once per use.
+        return at + 1, jnp.where(chosen > 0, chosen, jnp.where(accepted, v, 0))
 
-    def not_done(carry: tuple[Key[Array, ""], Array, Array]) -> Bool[Array, ""]:
-        return ~jnp.all(carry[2])
-
-    def redraw(carry: tuple[Key[Array, ""], Array, Array]) -> tuple[Key[Array, ""], Array, Array]:
-        key, v, done = carry
-        key, key_now = jax.random.split(key)
-        fresh, accepted = propose(key_now)
-        return key, jnp.where(done, v, fresh), done | accepted
-
-    key_first, key_loop = jax.random.split(key_loop)
-    v, done = propose(key_first)
-    _, v, _ = jax.lax.while_loop(not_done, redraw, (key_loop, v, done))
-    tiny = jnp.finfo(shape.dtype).tiny
-    boost = jnp.log(jax.random.uniform(key_boost, shape.shape, shape.dtype, minval=tiny))
-    return jnp.log(d * v) + jnp.where(small, boost / shape, 0)
+    at = jnp.asarray(counter)
+    _, chosen = jax.lax.while_loop(unfinished, propose, (at + 1, jnp.zeros_like(shape)))
+    boost = jnp.log(uniforms(key, at, shape.shape, shape.dtype))
+    return jnp.log(d * chosen) + jnp.where(small, boost / shape, 0)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
+
+from jaxmice.random.bits import uniforms
 
 MAX_STEPS = 16
 """Bound on stepping out, in widths, on both sides together."""
@@ -12,8 +14,10 @@ MAX_STEPS = 16
 
 def slice_step(
     key: Key[Array, ""],
+    counter: Int[Array, ""],
+    u: Float[Array, "3"],
     x: Float[Array, ""],
-    log_density: Callable[[Float[Array, ""]], Float[Array, ""]],
+    log_density: Callable[[Float[Array, " n"]], Float[Array, " n"]],
     width: Float[Array, ""],
     lower: float,
     upper: float,
@@ -22,47 +26,58 @@ def slice_step(
 
     The update leaves the density unchanged. Neal (2003), Annals of Statistics 31,
     705-767, figures 3 and 5, with the density zero outside ``(lower, upper)``.
-    """
-    key_height, key_place, key_share, key_shrink = jax.random.split(key, 4)
 
-    def inside(at: Float[Array, ""], height: Float[Array, ""]) -> Array:
+    Parameters
+    ----------
+    key
+        Key whose counters the caller hands out.
+    counter
+        Counter of this draw; a few hundred further ones may be used.
+    u
+        Uniforms on (0, 1) for the height, the place and the share of the first interval.
+    x
+        Current value.
+    log_density
+        Elementwise logarithm of the density, up to a constant.
+    width
+        Width of the first interval; a few standard deviations are best.
+    lower, upper
+        Bounds of the support.
+    """
+    height = log_density(x[None])[0] + jnp.log(u[0])
+
+    def inside(at: Float[Array, " n"]) -> Array:
         return (at > lower) & (at < upper) & (log_density(at) > height)
 
-    tiny, epsilon = jnp.finfo(x.dtype).tiny, 4 * jnp.finfo(x.dtype).eps
-    height = log_density(x) + jnp.log(jax.random.uniform(key_height, (), x.dtype, minval=tiny))
-    left = x - width * jax.random.uniform(key_place, (), x.dtype)
-    right = left + width
-    left_steps = jnp.floor(MAX_STEPS * jax.random.uniform(key_share, (), x.dtype))
-    right_steps = MAX_STEPS - 1 - left_steps
+    # Both edges move at once; each has its share of the steps.
+    left = x - width * u[1]
+    steps = jnp.floor(MAX_STEPS * u[2])
+    edges = jnp.stack([left, left + width])
+    budget = jnp.stack([steps, MAX_STEPS - 1 - steps])
+    direction = jnp.array([-1.0, 1.0], x.dtype) * width
 
-    def widen(edge: Array, steps: Array, direction: int) -> Array:
-        def unfinished(carry: tuple[Array, Array]) -> Array:
-            return (carry[1] > 0) & inside(carry[0], height)
+    def widening(carry: tuple[Array, Array, Array]) -> Array:
+        return jnp.any(carry[2])
 
-        def move(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            return carry[0] + direction * width, carry[1] - 1
+    def widen(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        edges, budget, _ = carry
+        moving = (budget > 0) & inside(edges)
+        return edges + jnp.where(moving, direction, 0), budget - moving, moving
 
-        return jax.lax.while_loop(unfinished, move, (edge, steps))[0]
+    edges, _, _ = jax.lax.while_loop(widening, widen, (edges, budget, jnp.ones((2,), bool)))
+    epsilon = 4 * jnp.finfo(x.dtype).eps * (1 + jnp.abs(x))
 
-    left = widen(left, left_steps, -1)
-    right = widen(right, right_steps, 1)
-
-    def rejected(carry: tuple[Array, ...]) -> Array:
+    def shrinking(carry: tuple[Array, ...]) -> Array:
         return ~carry[4]
 
     def shrink(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        key, left, right, _, _ = carry
-        key, key_now = jax.random.split(key)
-        at = left + (right - left) * jax.random.uniform(key_now, (), x.dtype)
+        count, left, right, _, _ = carry
+        share = uniforms(key, count, (1,), x.dtype)
+        at = left + (right - left) * share
         # An interval that rounding has closed around x holds nothing but x.
-        done = inside(at, height) | (right - left < epsilon * (1 + jnp.abs(x)))
-        return (
-            key,
-            jnp.where(done | (at >= x), left, at),
-            jnp.where(done | (at < x), right, at),
-            at,
-            done,
-        )
+        done = inside(at)[0] | (right - left < epsilon)
+        at = at[0]
+        return count + 1, jnp.where(at < x, at, left), jnp.where(at < x, right, at), at, done
 
-    start = (key_shrink, left, right, x, jnp.zeros((), bool))
-    return jax.lax.while_loop(rejected, shrink, start)[3]
+    start = (jnp.asarray(counter), edges[0], edges[1], x, jnp.zeros((), bool))
+    return jax.lax.while_loop(shrinking, shrink, start)[3]

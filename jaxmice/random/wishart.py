@@ -6,9 +6,7 @@ from jaxtyping import Array, Bool, Float
 from jaxmice.linalg import cholesky
 
 
-def wishart_shapes(
-    df: Float[Array, ""], live: Bool[Array, " q"]
-) -> Float[Array, " q"]:
+def wishart_shapes(df: Float[Array, ""], live: Bool[Array, " q"]) -> Float[Array, " q"]:
     """Return the shapes of the gamma variates that `inverse_wishart_factor` needs.
 
     The k-th live dimension of q needs a chi-square variate with ``df - q + k`` degrees

@@ -6,13 +6,11 @@ dummies: exactly the regression on dummies, for any number of clusters.
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Key
 
-from jaxmice.random import log_gamma
-from jaxmice.samplers.linear_mixed import N_PROPOSALS
+from jaxmice.random import log_gamma, normals
 from jaxmice.samplers.sums import Sums
 
 
@@ -37,10 +35,9 @@ class Parameters(eqx.Module):
 
 def draw(key: Key[Array, ""], sums: Sums) -> Parameters:
     """Draw sigma2 from its marginal posterior, then the coefficients given it."""
-    key_normal, key_gamma = jax.random.split(key)
     q, f = sums.z_live.shape[0], sums.s.shape[0]
     J = sums.cluster_live.shape[0]
-    z = jax.random.normal(key_normal, (f + J * q,), sums.s.dtype)
+    z = normals(key, jnp.asarray(0), (f + J * q,), sums.s.dtype)
     f_live = sums.x_live[q:]
     gram = sums.S + jnp.diag(jnp.where(f_live, sums.penalty[q:], 1))
     lower = jnp.linalg.cholesky(gram)
@@ -49,7 +46,7 @@ def draw(key: Key[Array, ""], sums: Sums) -> Parameters:
     rss = jnp.maximum(sums.rho - half @ half, 0)
     absorbed = jnp.sum((sums.n > 0) & sums.cluster_live) if q else 0
     df = jnp.maximum(jnp.sum(sums.n) - jnp.sum(f_live) - absorbed, 1)
-    sigma2 = rss / 2 / jnp.exp(log_gamma(key_gamma, df / 2, N_PROPOSALS))
+    sigma2 = rss / 2 / jnp.exp(log_gamma(key, jnp.asarray(1), (df / 2)[None])[0])
     noise = jnp.sqrt(sigma2) * solve_triangular(lower, z[:f], lower=True, trans=1)
     beta = beta_hat + noise
     z_b = jnp.sqrt(sigma2) * z[f:].reshape(J, q).T

@@ -6,18 +6,20 @@ One step draws (beta, b) jointly, then Psi, then sigma2 (Chib and Carlin 1999, S
 and Computing 9, 17-26, algorithm 3), all clusters at once and from sums only.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.linalg import eliminate, solve_lower, solve_lower_transposed
-from jaxmice.random import inverse_wishart_factor, log_gamma, wishart_shapes
+from jaxmice.linalg import UNROLLED, eliminate, solve_lower, solve_lower_transposed
+from jaxmice.random import inverse_wishart_factor, log_gamma, normals, wishart_shapes
 from jaxmice.samplers.sums import Sums
 
-N_PROPOSALS = 8
-"""Proposals per scalar gamma: a second round is needed once in 10^10 draws."""
+State = TypeVar("State")
 
 
 class Prior(eqx.Module):
@@ -54,7 +56,35 @@ class Parameters(eqx.Module):
     """Residual variance."""
 
 
+class Noise(eqx.Module):
+    """The standard draws that one step turns into parameters."""
+
+    beta: Float[Array, " p"]
+    """Normals for the fixed effects."""
+
+    psi: Float[Array, "q q"]
+    """Normals for Psi."""
+
+    b: Float[Array, "q J"]
+    """Normals for the random effects."""
+
+    spare: Float[Array, "2"]
+    """Two more normals."""
+
+    gammas: Float[Array, " g"]
+    """Gammas, whose shapes do not change from step to step."""
+
+
 HALF_T_DF = 2.0
+
+COUNTERS = 1 << 16
+"""Counters of the random bits that belong to one step."""
+
+MOST_STEPS = 10
+"""Steps whose noise is drawn together."""
+
+MOST_NUMBERS = 1 << 16
+"""Bound on the numbers drawn together in a chain, if that is more than one step's."""
 
 
 def start(sums: Sums) -> Parameters:
@@ -97,35 +127,100 @@ def start_root(sums: Sums, sigma2: Float[Array, ""]) -> Float[Array, "q q"]:
     return jnp.diag(jnp.where(usable, 0.5 * jnp.sqrt(sigma2) / jnp.where(usable, size, 1), 1))
 
 
-def step(
-    key: Key[Array, ""], parameters: Parameters, sums: Sums, prior: Prior
+def run(
+    key: Key[Array, ""],
+    parameters: Parameters,
+    sums: Sums,
+    prior: Prior,
+    n_steps: Int[Array, ""],
 ) -> Parameters:
-    """Draw every parameter once from its conditional distribution."""
-    q, p = sums.z_live.shape[0], sums.x_live.shape[0]
-    key_normal, key_gamma = jax.random.split(key)
-    z_beta, z_psi, z_b = split_normals(key_normal, p, q, sums)
-    shapes = jnp.concatenate([psi_shapes(sums, prior), sigma2_shape(sums, prior)[None]])
-    gammas = jnp.exp(log_gamma(key_gamma, shapes, N_PROPOSALS))
+    """Take some Gibbs steps.
 
-    root, sigma2 = parameters.root_psi, parameters.sigma2
-    beta = draw_beta(z_beta, root, sigma2, sums, prior)
-    eta, b = draw_b(z_b, beta, root, sigma2, sums)
-    rss = sums.rho + outside(beta, sums) + jnp.sum(misfit(eta, beta, root, sums) ** 2)
-    root = draw_root_psi(gammas[:-1], z_psi, b, root, sums, prior)
-    sigma2 = (prior.sigma2_rate + rss) / 2 / gammas[-1]
-    return Parameters(beta=beta, b=b, root_psi=root, sigma2=sigma2)
-
-
-def split_normals(
-    key: Key[Array, ""], p: int, q: int, sums: Sums
-) -> tuple[Float[Array, " p"], Float[Array, "q q"], Float[Array, "q J"]]:
-    """Draw all normals of a step in one call; those of the clusters come last.
-
-    So the draws of a cluster do not depend on how many empty clusters fill up the shape.
+    Parameters
+    ----------
+    key
+        Key, consumed.
+    parameters
+        Where the chain stands.
+    sums, prior
+        The data and the prior.
+    n_steps
+        Number of steps.
     """
-    J = sums.cluster_live.shape[0]
-    z = jax.random.normal(key, (p + q * q + J * q,), sums.k.dtype)
-    return z[:p], z[p : p + q * q].reshape(q, q), z[p + q * q :].reshape(J, q).T
+
+    def one(_: Int[Array, ""], noise: Noise, parameters: Parameters) -> Parameters:
+        return step(noise, parameters, sums, prior)
+
+    return in_batches(key, gamma_shapes(sums, prior), sums, one, parameters, n_steps)
+
+
+def in_batches(
+    key: Key[Array, ""],
+    shapes: Float[Array, " g"],
+    sums: Sums,
+    one: Callable[[Int[Array, ""], Noise, State], State],
+    state: State,
+    n_steps: Int[Array, ""],
+) -> State:
+    """Run a step many times, with the noise of many steps drawn at once.
+
+    A rejection loop costs much the same for one variate as for a hundred; and what
+    enters a loop is computed once, where XLA would otherwise repeat the arithmetic of
+    a random number in everything that uses it. A step gets the first of its counters.
+    """
+    q, p, J = sums.z_live.shape[0], sums.x_live.shape[0], sums.cluster_live.shape[0]
+    width = p + q * q + 2 + J * q
+    # The address of a number does not depend on the size of the batches.
+    size = max(1, min(MOST_STEPS, MOST_NUMBERS // width))
+
+    def batch(index: Int[Array, ""], state: State) -> State:
+        begin = index * size
+        counters = (begin + jnp.arange(size)) * COUNTERS
+        wide = jnp.broadcast_to(shapes, (size, *shapes.shape))
+        gammas = jnp.exp(log_gamma(key, counters[0] + COUNTERS // 2, wide))
+        z = normals(key, counters, (width,), sums.k.dtype)
+
+        def body(i: Int[Array, ""], state: State) -> State:
+            own = z[i]
+            noise = Noise(
+                beta=own[:p],
+                psi=own[p : p + q * q].reshape(q, q),
+                # Those of the clusters come last: empty clusters that fill up the shape
+                # move no other number.
+                b=own[width - J * q :].reshape(J, q).T,
+                spare=own[p + q * q : p + q * q + 2],
+                gammas=gammas[i],
+            )
+            return one(counters[i], noise, state)
+
+        return jax.lax.fori_loop(0, jnp.minimum(size, n_steps - begin), body, state)
+
+    return jax.lax.fori_loop(0, (n_steps + size - 1) // size, batch, state)
+
+
+def gamma_shapes(sums: Sums, prior: Prior) -> Float[Array, " g"]:
+    """Return the shapes of the gamma variates of a step."""
+    own = (prior.sigma2_df + jnp.sum(sums.n)) / 2
+    return jnp.concatenate([psi_shapes(sums, prior), own[None]])
+
+
+def step(noise: Noise, parameters: Parameters, sums: Sums, prior: Prior) -> Parameters:
+    """Draw every parameter once from its conditional distribution.
+
+    Parameters
+    ----------
+    noise
+        Standard draws, gammas of the shapes given by `gamma_shapes`.
+    parameters, sums, prior
+        Where the chain stands, the data, and the prior.
+    """
+    root, sigma2 = parameters.root_psi, parameters.sigma2
+    beta = draw_beta(noise.beta, root, sigma2, sums, prior)
+    eta, b = draw_b(noise.b, beta, root, sigma2, sums)
+    rss = sums.rho + outside(beta, sums) + jnp.sum(misfit(eta, beta, root, sums) ** 2)
+    root = draw_root_psi(noise.gammas[:-1], noise.psi, b, root, sums, prior)
+    sigma2 = (prior.sigma2_rate + rss) / 2 / noise.gammas[-1]
+    return Parameters(beta=beta, b=b, root_psi=root, sigma2=sigma2)
 
 
 def projected_root(root_psi: Float[Array, "q q"], sums: Sums) -> Float[Array, "q q J"]:
@@ -163,10 +258,19 @@ def draw_beta(
     extra = jnp.where(sums.x_live, sums.penalty * typical + prior.beta_precision, 1)
     precision = _add_block(both[:-1, :-1], S) + jnp.diag(extra)
     shift = both[:-1, -1].at[q:].add(s)
+    return jnp.where(sums.x_live, draw_normal(z, precision, shift), 0)
+
+
+def draw_normal(
+    z: Float[Array, " p"], precision: Float[Array, "p p"], shift: Float[Array, " p"]
+) -> Float[Array, " p"]:
+    """Draw from a normal distribution given by its precision and precision times mean."""
+    if len(z) <= UNROLLED:
+        lower, half = eliminate(precision, shift[:, None])
+        return solve_lower_transposed(lower, half + z[:, None])[:, 0]
     lower = jnp.linalg.cholesky(precision)
     half = solve_triangular(lower, shift, lower=True)
-    beta = solve_triangular(lower, half + z, lower=True, trans=1)
-    return jnp.where(sums.x_live, beta, 0)
+    return solve_triangular(lower, half + z, lower=True, trans=1)
 
 
 def draw_b(
@@ -251,11 +355,6 @@ def draw_root_psi(
         scale = jnp.diag(2 * HALF_T_DF * gammas[q:] / rate)
     scale = scale + jnp.matmul(b, b.T, precision="highest")
     return inverse_wishart_factor(gammas[:q], normals, scale, sums.z_live)
-
-
-def sigma2_shape(sums: Sums, prior: Prior) -> Float[Array, ""]:
-    """Return the shape of the gamma draw of the residual precision."""
-    return (prior.sigma2_df + jnp.sum(sums.n)) / 2
 
 
 def _add_block(matrix: Float[Array, "p p"], block: Float[Array, "f f"]) -> Float[Array, "p p"]:

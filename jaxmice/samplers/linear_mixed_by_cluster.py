@@ -8,10 +8,9 @@ The spread a of the precisions is drawn exactly, with s0 integrated out.
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
-from jaxtyping import Array, Float, Key
+from jax.scipy.special import gammaln, ndtr
+from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.random import log_gamma, slice_step
 from jaxmice.samplers import linear_mixed as lm
@@ -72,47 +71,80 @@ def start(sums: Sums) -> Parameters:
     )
 
 
-def step(
+def run(
     key: Key[Array, ""],
     parameters: Parameters,
     sums: Sums,
     prior: lm.Prior,
     spread: SpreadPrior,
+    n_steps: Int[Array, ""],
 ) -> Parameters:
-    """Draw every parameter once from its conditional distribution."""
-    q, p = sums.z_live.shape[0], sums.x_live.shape[0]
-    key_a, key_normal, key_gamma, key_precision = jax.random.split(key, 4)
-    precision = parameters.precision
-    log_a = draw_log_a(key_a, parameters.log_a, precision, sums, spread)
-    a = jnp.exp(log_a)
+    """Take some Gibbs steps; arguments as for `linear_mixed.run`, and the spread's prior."""
 
-    z_beta, z_psi, z_b = lm.split_normals(key_normal, p, q, sums)
-    J = jnp.sum(sums.cluster_live)
-    s0_shape = J * a + spread.s0_shape
-    shapes = jnp.concatenate([lm.psi_shapes(sums, prior), s0_shape[None]])
-    gammas = jnp.exp(log_gamma(key_gamma, shapes, lm.N_PROPOSALS))
+    def one(counter: Int[Array, ""], noise: lm.Noise, parameters: Parameters) -> Parameters:
+        return step(key, counter, noise, parameters, sums, prior, spread)
+
+    return lm.in_batches(key, gamma_shapes(sums, prior), sums, one, parameters, n_steps)
+
+
+def gamma_shapes(sums: Sums, prior: lm.Prior) -> Float[Array, " g"]:
+    """Return the shapes of the gamma variates of a step that do not change.
+
+    The last one is exponential: the height of a slice under the density of a.
+    """
+    return jnp.concatenate([lm.psi_shapes(sums, prior), jnp.ones((1,), sums.k.dtype)])
+
+
+def step(
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    noise: lm.Noise,
+    parameters: Parameters,
+    sums: Sums,
+    prior: lm.Prior,
+    spread: SpreadPrior,
+) -> Parameters:
+    """Draw every parameter once from its conditional distribution.
+
+    Parameters
+    ----------
+    key, counter
+        Key and the first of the counters of this step.
+    noise
+        Standard draws, gammas of the shapes given by `gamma_shapes`.
+    parameters, sums, prior, spread
+        Where the chain stands, the data, and the priors.
+    """
+    precision = parameters.precision
+    u = jnp.concatenate([jnp.exp(-noise.gammas[-1:]), ndtr(noise.spare)])
+    log_a = draw_log_a(key, counter + 1, u, parameters.log_a, precision, sums, spread)
+    a = jnp.exp(log_a)
+    # The precisions are drawn last, but their shapes are known now.
+    s0_shape = jnp.sum(sums.cluster_live) * a + spread.s0_shape
+    shapes = jnp.concatenate([s0_shape[None], a + sums.n / 2])
+    log_gammas = log_gamma(key, counter + lm.COUNTERS // 4, shapes)
     # a was drawn with s0 integrated out, so s0 follows at once.
     total = jnp.sum(jnp.where(sums.cluster_live, precision, 0))
-    s0 = gammas[-1] / (a * total + spread.s0_rate)
+    s0 = jnp.exp(log_gammas[0]) / (a * total + spread.s0_rate)
 
     sigma2 = 1 / precision
     root = parameters.root_psi
-    beta = lm.draw_beta(z_beta, root, sigma2, sums, prior)
-    eta, b = lm.draw_b(z_b, beta, root, sigma2, sums)
+    beta = lm.draw_beta(noise.beta, root, sigma2, sums, prior)
+    eta, b = lm.draw_b(noise.b, beta, root, sigma2, sums)
     misfit = jnp.sum(lm.misfit(eta, beta, root, sums) ** 2, axis=0)
     rss = sums.rho + lm.outside(beta, sums) + misfit
-    root = lm.draw_root_psi(gammas[:-1], z_psi, b, root, sums, prior)
-    log_precision = log_gamma(key_precision, a + sums.n / 2) - jnp.log(a * s0 + rss / 2)
+    root = lm.draw_root_psi(noise.gammas[:-1], noise.psi, b, root, sums, prior)
+    log_precision = log_gammas[1:] - jnp.log(a * s0 + rss / 2)
     # Beyond these bounds a precision has left every plausible scale and would overflow.
     centre = -jnp.log(s0)
     precision = jnp.exp(jnp.clip(log_precision, centre - 40, centre + 40))
-    return Parameters(
-        beta=beta, b=b, root_psi=root, precision=precision, log_a=log_a, s0=s0
-    )
+    return Parameters(beta=beta, b=b, root_psi=root, precision=precision, log_a=log_a, s0=s0)
 
 
 def draw_log_a(
     key: Key[Array, ""],
+    counter: Int[Array, ""],
+    u: Float[Array, "3"],
     log_a: Float[Array, ""],
     precision: Float[Array, " J"],
     sums: Sums,
@@ -130,7 +162,7 @@ def draw_log_a(
     def log_density(log_a: Float[Array, ""]) -> Float[Array, ""]:
         return spread_log_density(log_a, J, mean, gap, spread)
 
-    return slice_step(key, log_a, log_density, width, *LOG_A)
+    return slice_step(key, counter, u, log_a, log_density, width, *LOG_A)
 
 
 def spread_log_density(

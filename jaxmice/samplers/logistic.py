@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Key
 
+from jaxmice.random import normals
+
 N_NEWTON = 20
 """Damped Newton steps; convergence takes five to eight."""
 
@@ -101,5 +103,5 @@ def draw(
     start = (zero, log_likelihood(zero), jnp.ones((), X.dtype))
     beta_hat, _, _ = jax.lax.fori_loop(0, N_NEWTON, newton, start)
     lower = jnp.linalg.cholesky(information(beta_hat)[1])
-    z = jax.random.normal(key, (f,), X.dtype)
+    z = normals(key, jnp.zeros((), int), (f,), X.dtype)
     return jnp.where(live, beta_hat + solve_triangular(lower, z, lower=True, trans=1), 0)

@@ -66,12 +66,13 @@ dl { margin: 1.2rem 0; }
 dt { font-weight: 600; margin-top: 1rem; }
 dd { margin: .15rem 0 0; }
 @media (min-width: 40rem) {
-  dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .7rem 1rem; }
+  dl { display: grid; grid-template-columns: 10.5rem 1fr; gap: .7rem 1rem; }
   dt, dd { margin: 0; }
 }
 code, pre { font: .88em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 code { background: var(--panel); padding: .1em .3em; border-radius: .25em; }
 pre { background: var(--panel); border-radius: .5rem; padding: .9rem 1rem; overflow-x: auto; }
+dd code { display: inline-block; }
 pre code { padding: 0; background: none; }
 a { color: var(--accent); }
 footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--line);

@@ -106,8 +106,8 @@ def _missing(result: Popularity) -> list[str]:
         paragraph(
             f"Only popularity has gaps. They are <em>sporadic</em>: each of the "
             f"{schools['sporadic']:.0f} schools has pupils with and pupils without a score "
-            f"(between {schools['smallest']:.0%} and {schools['largest']:.0%} are missing), so every "
-            "school says something about itself."
+            f"(between {schools['smallest']:.0%} and {schools['largest']:.0%} are missing), so "
+            "every school says something about itself."
         ),
         figure(
             _drawn(plot_pattern(data, cluster="school")),

@@ -44,9 +44,7 @@ def test_roles_add_up(text: str, code: int) -> None:
         # The entry of the target wins, whatever the order.
         (
             {"y": {"x": "random"}, "*": {"x": "none", "z": "fixed"}},
-            {(b, "x"): 0 for b in COLUMNS}
-            | {(b, "z"): 1 for b in COLUMNS}
-            | {("y", "x"): 2},
+            {(b, "x"): 0 for b in COLUMNS} | {(b, "z"): 1 for b in COLUMNS} | {("y", "x"): 2},
         ),
         # A whole row leaves nothing to the entry for all.
         (

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from model_data import events, make_school
 
 from jaxmice.model import Term, Visit, setup
-from tests.model.conftest import events, make_school
 
 I = Term(None)  # noqa: E741
 
@@ -113,9 +113,7 @@ def test_level_2_target_sees_cluster_means() -> None:
     ],
 )
 def test_level_2_predictors_have_neither_mean_nor_slope(school, code, event, kept) -> None:
-    model = setup(
-        school, "2l.pan", {"popular": {"school": -2, "texp": code}}, cluster="school"
-    )
+    model = setup(school, "2l.pan", {"popular": {"school": -2, "texp": code}}, cluster="school")
     assert model.predictor_matrix.loc["popular", "texp"] == kept
     assert [e.event for e in model.events if e.out == "texp"] == event
 
@@ -123,13 +121,12 @@ def test_level_2_predictors_have_neither_mean_nor_slope(school, code, event, kep
 def test_a_slope_of_a_column_that_hardly_varies_is_reported(school) -> None:
     school["nearly"] = school["texp"]
     school.loc[[0, 15], "nearly"] += 1.0
-    model = setup(
-        school, "2l.pan", {"popular": {"school": -2, "nearly": 2}}, cluster="school"
-    )
+    model = setup(school, "2l.pan", {"popular": {"school": -2, "nearly": 2}}, cluster="school")
     assert model.predictor_matrix.loc["popular", "nearly"] == 2
     assert len(events(model, "slope_weakly_identified")) == 1
 
 
+@pytest.mark.filterwarnings("ignore:W14")
 def test_default_codes_respect_the_method(school) -> None:
     codes = {
         method: setup(school, method, cluster="school").predictor_matrix.loc["popular"]
