@@ -20,7 +20,7 @@ from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
 from jaxmice.model.problem import Prepared, make_problem
 
-SETUP_ARGUMENTS = tuple(setup.__kwdefaults__ or ()) + ("method", "predictor_matrix")
+SETUP_ARGUMENTS = ("method", "predictor_matrix", *(setup.__kwdefaults__ or ()))
 
 
 def mice(

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmice.linalg import Layout
 
-BLOCK_SIZES = tuple(range(4, 33, 2)) + (40, 48, 56, 64, 80, 96, 112, 128)
+BLOCK_SIZES = (*range(4, 33, 2), 40, 48, 56, 64, 80, 96, 112, 128)
 """Rows per block to choose from."""
 
 BLOCK_COST = 4
@@ -83,6 +83,10 @@ def plan_blocks(codes: Sequence[np.ndarray], n_clusters: Sequence[int]) -> list[
     B = _block_size(np.concatenate(sizes))
     K = round_up(max(int(np.sum(-(-size // B))) for size in sizes))
     J = round_up(max(n_clusters))
+    if all(size.max(initial=0) <= B for size in sizes):
+        K = J  # one block per cluster, empty clusters included
+    elif K == J:
+        K = round_up(K + 1)
     return [_lay_out(code, size, B, K, J) for code, size in zip(codes, sizes, strict=True)]
 
 
@@ -93,24 +97,30 @@ def round_up(count: int) -> int:
 
 
 def _block_size(sizes: np.ndarray) -> int:
-    costs = [int(np.sum(-(-sizes // B))) * (B + BLOCK_COST) for B in BLOCK_SIZES]
-    return BLOCK_SIZES[int(np.argmin(costs))]
+    def cost(B: int) -> float:
+        padded = int(np.sum(-(-sizes // B))) * (B + BLOCK_COST)
+        # One block per cluster needs no sum over blocks.
+        return padded * (0.8 if sizes.max(initial=0) <= B else 1)
+
+    return min(BLOCK_SIZES, key=cost)
 
 
 def _lay_out(code: np.ndarray, size: np.ndarray, B: int, K: int, J: int) -> Blocks:
+    live = np.arange(J) < len(size)
     order = np.argsort(code, kind="stable")
     order = order[np.sum(code < 0) :]
-    blocks_per = -(-size // B)
+    one_each = K == len(live)
+    blocks_per = np.ones_like(size) if one_each else -(-size // B)
     first_block = np.concatenate([[0], np.cumsum(blocks_per)[:-1]])
     first_row = np.concatenate([[0], np.cumsum(size)[:-1]])
     rank = np.arange(len(order)) - np.repeat(first_row, size)
     row = np.full(K * B, -1)
     row[np.repeat(first_block * B, size) + rank] = order
     block_cluster = np.repeat(np.arange(len(size)), blocks_per)
-    fill = np.full(K - len(block_cluster), J - 1)
+    spare = np.arange(len(block_cluster), K) if one_each else np.full(K - len(block_cluster), J - 1)
     return Blocks(
         row=row.reshape(K, B),
-        block_cluster=np.concatenate([block_cluster, fill]),
-        cluster_live=np.arange(J) < len(size),
+        block_cluster=np.concatenate([block_cluster, spare]),
+        cluster_live=live,
         n=len(code),
     )

@@ -128,6 +128,14 @@ class Problem:
     """Whether cluster means leave out the row itself."""
 
     @property
+    def reads_chains(self) -> bool:
+        """Whether any visit reads a column that the chains carry."""
+        return any(
+            step.spec.z_chain.source.shape[-1] + step.spec.f_chain.source.shape[-1] > 0
+            for step in self.steps
+        )
+
+    @property
     def n_replications(self) -> int:
         """Number of data sets that are imputed side by side."""
         return jnp.shape(self.data.observed)[0]

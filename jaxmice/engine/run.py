@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmice.engine import streams
+from jaxmice.engine import compiling, streams
 from jaxmice.engine.precision import precision_scope
 from jaxmice.engine.problem import Problem, Step
-from jaxmice.engine.visit import Trace, blank_state, start_columns, visit
+from jaxmice.engine.visit import Trace, blank_state
 from jaxmice.errors import RunError
 from jaxmice.events import EventLog
 
@@ -110,7 +110,7 @@ class Session:
         began = time.perf_counter()
         last = self.iteration + n_iterations
         with self._scope(), _interruptible() as interrupted:
-            self._begin()
+            self._begin(read=n_iterations == 0 or self.problem.reads_chains)
             for _ in range(n_iterations):
                 self.iteration += 1
                 traces = [self._visit(step, progress) for step in self.problem.steps]
@@ -120,18 +120,23 @@ class Session:
         self.seconds += time.perf_counter() - began
         return self.iteration == last
 
-    def _begin(self) -> None:
-        """Fill the missing cells with starting values, once."""
+    def _begin(self, *, read: bool) -> None:
+        """Fill the missing cells with starting values, once; zeros where nobody reads them."""
         problem = self.problem
+        R, _, K, B = problem.data.observed.shape
         for chunk in self._chunks:
             if chunk.columns is not None:
                 continue
             if problem.start is not None:
                 size = len(chunk.chains)
                 chunk.columns = jnp.repeat(problem.start[:, None], size, axis=1)
+            elif not read:
+                shape = (R, len(chunk.chains), len(problem.carried), K, B)
+                chunk.columns = jnp.zeros(shape, problem.data.observed.dtype)
             else:
                 keys = self._keys(chunk, 0, "", 0)
-                chunk.columns = start_columns(keys, problem.data, carried=problem.carried)
+                draw = compiling.start_columns()
+                chunk.columns = draw(keys, problem.data, carried=problem.carried)
             for index, target in enumerate(problem.targets):
                 if index in problem.carried:
                     chunk.drawn[target] = jnp.array(
@@ -153,7 +158,7 @@ class Session:
                     step.method, problem.data, step.spec, chunk.columns, **options
                 )
             n_steps, fresh = step.method.schedule(first=first)
-            chunk.columns, drawn, chunk.states[key], trace = visit(
+            chunk.columns, drawn, chunk.states[key], trace = compiling.visit()(
                 self._keys(chunk, self.iteration, f"{step.block}/{step.target}", step.number),
                 step.method,
                 problem.data,

@@ -1,10 +1,11 @@
-"""The compiled unit: one visit of one target, in all chains of all data sets.
+"""The unit that is compiled: one visit of one target, in all chains of all data sets.
 
-A visit is compiled once per method, widths of the design and shapes of the data. The
-target, its predictors, the missing cells, all values, the seed, the iteration and the
-number of inner iterations are arguments: they compile nothing.
+A visit (see `jaxmice.engine.compiling`) is compiled once per method, widths of the design
+and shapes of the data. The target, its predictors, the missing cells, all values, the
+seed, the iteration and the number of inner iterations are arguments: they compile nothing.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -38,11 +39,6 @@ class Trace(eqx.Module):
     """First cluster with such a cell, or the number of clusters."""
 
 
-@partial(
-    jax.jit,
-    static_argnames=("uses_means", "leave_one_out"),
-    donate_argnames=("columns", "state"),
-)
 def visit(
     keys: Key[Array, "R m 3"],
     method: Method,
@@ -92,7 +88,15 @@ def visit(
         return columns, drawn, state, make_trace(drawn, bad, spec, data)
 
     over_chains = jax.vmap(one_chain, in_axes=(0, None, None, 0, 0))
-    return jax.vmap(over_chains)(keys, data, spec, columns, state)
+    return _over_replications(over_chains, keys, data, spec, columns, state)
+
+
+def _over_replications(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Map over data sets; a single one is not worth the time to trace another axis."""
+    if jax.tree.leaves(arguments)[0].shape[0] > 1:
+        return jax.vmap(function)(*arguments)
+    result = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
+    return jax.tree.map(lambda leaf: leaf[None], result)
 
 
 def make_target(
@@ -174,25 +178,24 @@ def make_trace(
     cluster sizes (Donner 1986, International Statistical Review 54, 67-82).
     """
     layout: Layout = data.layout
-    wanted = data.where[spec.target]
-    size = cluster_sums(layout.row_live[None].astype(drawn.dtype), layout)[0]
-    # A level-2 column counts once per cluster.
-    weight = wanted * jnp.where(
-        data.level2[spec.target], 1 / to_rows(jnp.maximum(size, 1)[None], layout)[0], 1.0
-    )
-    n = jnp.sum(weight)
-    mean = jnp.sum(weight * drawn) / n
-    variance = jnp.sum(weight * (drawn - mean) ** 2) / (n - 1)
-
     live = layout.row_live
-    N, J = jnp.sum(size), jnp.sum(size > 0)
-    grand = jnp.sum(jnp.where(live, drawn, 0)) / N
-    deviation = jnp.where(live, drawn - grand, 0)
-    means = cluster_sums(deviation[None], layout)[0] / jnp.maximum(size, 1)
-    between_ss = jnp.sum(size * means**2)
-    within_ss = jnp.sum(deviation**2) - between_ss
+    weight = data.where[spec.target].astype(drawn.dtype)
+    size = cluster_sums(live[None].astype(drawn.dtype), layout)
+    # A level-2 column counts once per cluster.
+    share = jnp.where(data.level2[spec.target], 1 / jnp.maximum(size, 1), 1.0)
+    weight = weight * to_rows(share, layout)[0]
+    value = jnp.where(live, drawn, 0)
+    n, total, N, grand = jnp.sum(
+        jnp.stack([weight, weight * value, live, value]), axis=(1, 2)
+    )
+    mean = total / n
+    variance = jnp.sum(weight * (value - mean) ** 2) / (n - 1)
+    deviation = jnp.where(live, value - grand / N, 0)
+    sums, squares = cluster_sums(jnp.stack([deviation, deviation**2]), layout)
+    size, J = size[0], jnp.sum(size > 0)
+    between_ss = jnp.sum(sums**2 / jnp.maximum(size, 1))
+    within = (jnp.sum(squares) - between_ss) / (N - J)
     n0 = (N - jnp.sum(size**2) / N) / (J - 1)
-    within = within_ss / (N - J)
     first_bad = jnp.min(
         jnp.where(jnp.any(bad, axis=1), layout.block_cluster, layout.cluster_live.shape[0])
     )
@@ -206,7 +209,6 @@ def make_trace(
     )
 
 
-@partial(jax.jit, static_argnames=("carried",))
 def start_columns(
     keys: Key[Array, "R m 3"], data: Data, *, carried: tuple[int, ...]
 ) -> Float[Array, "R m c K B"]:

@@ -4,9 +4,11 @@ from jaxmice.linalg.clusters import (
     Layout as Layout,
     cluster_products as cluster_products,
     cluster_sums as cluster_sums,
+    to_blocks as to_blocks,
     to_rows as to_rows,
     total_products as total_products,
 )
+from jaxmice.linalg.rows import backward as backward, forward as forward
 from jaxmice.linalg.small import (
     UNROLLED as UNROLLED,
     cholesky as cholesky,

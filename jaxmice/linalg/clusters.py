@@ -30,7 +30,7 @@ def cluster_products(
 ) -> Float[Array, "a c J"]:
     """Return the cross products of two sets of columns within every cluster."""
     blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
-    return jnp.moveaxis(_over_blocks(blocks, layout), 0, -1)
+    return jnp.moveaxis(over_blocks(blocks, layout), 0, -1)
 
 
 def total_products(u: Float[Array, "a K B"], v: Float[Array, "c K B"]) -> Float[Array, "a c"]:
@@ -40,10 +40,16 @@ def total_products(u: Float[Array, "a K B"], v: Float[Array, "c K B"]) -> Float[
 
 def cluster_sums(u: Float[Array, "a K B"], layout: Layout) -> Float[Array, "a J"]:
     """Return the sum of each column within every cluster."""
-    return _over_blocks(jnp.sum(u, axis=-1).T, layout).T
+    return over_blocks(jnp.sum(u, axis=-1).T, layout).T
 
 
-def _over_blocks(blocks: Float[Array, "K ..."], layout: Layout) -> Float[Array, "J ..."]:
+def over_blocks(blocks: Float[Array, "K ..."], layout: Layout) -> Float[Array, "J ..."]:
+    """Sum over the blocks of every cluster.
+
+    As many blocks as clusters means one block each: the layout sees to that.
+    """
+    if layout.block_cluster.shape == layout.cluster_live.shape:
+        return blocks
     return jax.ops.segment_sum(
         blocks,
         layout.block_cluster,
@@ -54,4 +60,11 @@ def _over_blocks(blocks: Float[Array, "K ..."], layout: Layout) -> Float[Array, 
 
 def to_rows(values: Float[Array, "a J"], layout: Layout) -> Float[Array, "a K 1"]:
     """Spread one value per cluster over its blocks, ready to broadcast over rows."""
-    return jnp.take(values, layout.block_cluster, axis=-1)[..., None]
+    return to_blocks(values, layout)[..., None]
+
+
+def to_blocks(values: Float[Array, "a J"], layout: Layout) -> Float[Array, "a K"]:
+    """Spread one value per cluster over its blocks."""
+    if layout.block_cluster.shape == layout.cluster_live.shape:
+        return values
+    return jnp.take(values, layout.block_cluster, axis=-1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxmice.errors import ModelError
+from jaxmice.linalg import to_blocks
 from jaxmice.methods._base import Method
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm
@@ -89,6 +90,6 @@ class TwoLevelNormal(Method):
     ) -> Float[Array, "K B"]:
         """Draw rows given all parameters."""
         q = b.shape[0]
-        effects = jnp.take(b + beta[:q, None], target.layout.block_cluster, axis=1)
+        effects = to_blocks(b + beta[:q, None], target.layout)
         noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
         return target.linear_predictor(effects, beta[q:]) + sigma * noise

@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from jaxmice.linalg import to_blocks
 from jaxmice.methods._base import Method
 from jaxmice.random import normals
 from jaxmice.samplers import linear
@@ -66,5 +67,5 @@ def predictions(
     b: Float[Array, "q J"], beta: Float[Array, " f"], target: Target
 ) -> Float[Array, "K B"]:
     """Return the fitted values of all rows."""
-    effects = jnp.take(b, target.layout.block_cluster, axis=1)
+    effects = to_blocks(b, target.layout)
     return target.linear_predictor(effects, beta)

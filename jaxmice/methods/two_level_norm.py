@@ -67,7 +67,7 @@ class TwoLevelNorm(TwoLevelNormal):
             raise ModelError("E16", message)
 
     def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> lmc.Parameters:
-        """Return least squares, one variance for all clusters."""
+        """Return no effects, one variance for all clusters."""
         del key
         return lmc.start(sums[0])
 

@@ -50,7 +50,7 @@ class TwoLevelPan(TwoLevelNormal):
     by_cluster: ClassVar[bool] = False
 
     def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> lm.Parameters:
-        """Return least squares with half its deviation between clusters."""
+        """Return no effects, and half of the residual deviation between clusters."""
         del key
         return lm.start(sums[0])
 

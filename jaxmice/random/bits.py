@@ -55,12 +55,7 @@ def uniforms(
         Shape of a draw, of fewer than 2^32 elements, and dtype. The element at a place is
         the same for every shape that has the same trailing axes.
     """
-    place = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    first = jnp.asarray(counter).astype(jnp.uint32)
-    first = first.reshape(first.shape + (1,) * len(shape))
-    first, place = jnp.broadcast_arrays(first, place)
-    word = jax.random.key_data(key)
-    high, low = threefry(word[0], word[1], first, place)
+    high, low = _bits(key, counter, shape)
     if dtype == jnp.float64:
         bits = (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
         mantissa = (bits >> jnp.uint64(12)) | jnp.uint64(0x3FF0000000000000)
@@ -70,13 +65,52 @@ def uniforms(
     return jax.lax.bitcast_convert_type(mantissa, jnp.float32) - jnp.float32(1 - 2.0**-24)
 
 
+def words(
+    key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...], dtype: jnp.dtype
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Draw two uniforms on (0, 1) for every place, on a grid of 2^-32 (float32: 2^-24)."""
+    n_bits = 32 if dtype == jnp.float64 else 24
+    high, low = (word >> np.uint32(32 - n_bits) for word in _bits(key, counter, shape))
+    step = jnp.asarray(2.0**-n_bits, dtype)
+    return (high.astype(dtype) + 0.5) * step, (low.astype(dtype) + 0.5) * step
+
+
+def _bits(key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...]) -> Any:
+    """Return two random words of 32 bits for every place of a draw."""
+    place = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    first = jnp.asarray(counter).astype(jnp.uint32)
+    first = first.reshape(first.shape + (1,) * len(shape))
+    first, place = jnp.broadcast_arrays(first, place)
+    word = jax.random.key_data(key)
+    return threefry(word[0], word[1], first, place)
+
+
 def normals(
     key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...], dtype: jnp.dtype
 ) -> Float[Array, "..."]:
-    """Draw standard normals by inversion; arguments as for `uniforms`."""
-    return to_normal(uniforms(key, counter, shape, dtype))
+    """Draw standard normals; arguments as for `uniforms`.
+
+    Values reach 6.7 (float32: 5.8), beyond which a normal variate falls once in 10^10
+    (10^8) draws.
+    """
+    return box_muller(*words(key, counter, shape, dtype))
 
 
-def to_normal(u: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Turn uniforms on (0, 1) into standard normals."""
-    return math.sqrt(2) * jax.lax.erf_inv(2 * u - 1)
+def box_muller(radius: Float[Array, "*n"], angle: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Turn pairs of uniforms on (0, 1) into one standard normal each.
+
+    Box and Muller (1958), Annals of Mathematical Statistics 29, 610-611. Some times
+    faster than inversion in double precision.
+    """
+    # cos(pi v) = 1 - 2 sin(pi v / 2)^2, and half a turn is enough for its law.
+    return jnp.sqrt(-2 * jnp.log(radius)) * (1 - 2 * _sine(angle) ** 2)
+
+
+def _sine(v: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return sin(pi v / 2) for v in (0, 1) by its series, to 1e-13."""
+    square = v * v
+    total = jnp.zeros_like(v)
+    for power in reversed(range(1, 20, 2)):
+        term = (-1) ** (power // 2) * (math.pi / 2) ** power / math.factorial(power)
+        total = total * square + term
+    return total * v

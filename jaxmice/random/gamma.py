@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxmice.random.bits import to_normal, uniforms
+from jaxmice.random.bits import box_muller, words
 
 
 def log_gamma(
@@ -31,23 +31,22 @@ def log_gamma(
     small = shape < 1
     d = jnp.where(small, shape + 1, shape) - 1 / 3
     c = jax.lax.rsqrt(9 * d)
+    pending = jnp.full_like(shape, jnp.inf)
 
     def unfinished(carry: tuple[Int[Array, ""], Float[Array, "*n"]]) -> Bool[Array, ""]:
-        return ~jnp.all(carry[1] > 0)
+        return jnp.any(carry[1] == jnp.inf)
 
     def propose(
         carry: tuple[Int[Array, ""], Float[Array, "*n"]],
     ) -> tuple[Int[Array, ""], Float[Array, "*n"]]:
         at, chosen = carry
-        u, w = uniforms(key, at, (2, *shape.shape), shape.dtype)
-        x = to_normal(w)
+        (radius, u), (angle, boost) = words(key, at, (2, *shape.shape), shape.dtype)
+        x = box_muller(radius, angle)
         t = 1 + c * x
-        v = jnp.where(t > 0, t, 1) ** 3
-        accepted = (t > 0) & (jnp.log(u) < 0.5 * x * x + d - d * v + d * jnp.log(v))
+        log_v = 3 * jnp.log(jnp.where(t > 0, t, 1))
+        accepted = (t > 0) & (jnp.log(u) < 0.5 * x * x + d * (1 - t**3 + log_v))
+        value = jnp.log(d) + log_v + jnp.where(small, jnp.log(boost) / shape, 0)
         # One array in, one out: the proposal is then computed once, not once per use.
-        return at + 1, jnp.where(chosen > 0, chosen, jnp.where(accepted, v, 0))
+        return at + 1, jnp.where((chosen == jnp.inf) & accepted, value, chosen)
 
-    at = jnp.asarray(counter)
-    _, chosen = jax.lax.while_loop(unfinished, propose, (at + 1, jnp.zeros_like(shape)))
-    boost = jnp.log(uniforms(key, at, shape.shape, shape.dtype))
-    return jnp.log(d * chosen) + jnp.where(small, boost / shape, 0)
+    return jax.lax.while_loop(unfinished, propose, (jnp.asarray(counter), pending))[1]

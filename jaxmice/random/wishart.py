@@ -45,7 +45,8 @@ def inverse_wishart_factor(
     """
     q = scale.shape[0]
     pair = live[:, None] & live[None, :]
-    r = cholesky(jnp.where(pair, scale, jnp.eye(q, dtype=scale.dtype)))
+    whole = jnp.where(pair, scale, jnp.eye(q, dtype=scale.dtype))
+    r = cholesky(whole)
     diagonal = jnp.where(live, jnp.sqrt(2 * gammas), 1)
     u = jnp.triu(jnp.where(pair, normals, 0), 1) + jnp.diag(diagonal)
     # l u' = r, column by column from the last: column k of l uses the later ones.

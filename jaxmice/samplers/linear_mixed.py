@@ -12,10 +12,13 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.linalg import UNROLLED, eliminate, solve_lower, solve_lower_transposed
+from jaxmice.linalg import (
+    backward,
+    forward,
+    solve_lower,
+)
 from jaxmice.random import inverse_wishart_factor, log_gamma, normals, wishart_shapes
 from jaxmice.samplers.sums import Sums
 
@@ -88,34 +91,24 @@ MOST_NUMBERS = 1 << 16
 
 
 def start(sums: Sums) -> Parameters:
-    """Return a start: least squares without clusters, half its deviation between them."""
-    beta, sigma2 = least_squares(sums)
+    """Return a start: no effects, and half of the residual deviation between clusters."""
+    sigma2 = start_sigma2(sums)
     return Parameters(
-        beta=beta,
+        beta=jnp.zeros(sums.x_live.shape, sigma2.dtype),
         b=jnp.zeros_like(sums.k),
         root_psi=start_root(sums, sigma2),
         sigma2=sigma2,
     )
 
 
-def least_squares(sums: Sums) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-    """Return ridge least squares and its residual variance, clusters ignored."""
-    S, s, rho = (
-        (jnp.sum(part, axis=-1) for part in (sums.S, sums.s, sums.rho))
-        if sums.rho.ndim
-        else (sums.S, sums.s, sums.rho)
-    )
-    gram = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest")
-    gram = _add_block(gram, S)
-    shift = jnp.einsum("kaj,kj->a", sums.K, sums.k, precision="highest")
-    shift = shift.at[sums.z_live.shape[0] :].add(s)
-    # A ridge far above rounding: a start only has to be sane.
-    ridge = jnp.where(sums.x_live, 1e-6 * sums.x_square + jnp.finfo(s.dtype).tiny, 1)
-    beta = jnp.where(sums.x_live, jnp.linalg.solve(gram + jnp.diag(ridge), shift), 0)
+def start_sigma2(sums: Sums) -> Float[Array, ""]:
+    """Return the variance within clusters, or a share of all of it where rows are few."""
     n = jnp.maximum(jnp.sum(sums.n), 1)
+    rho = jnp.sum(sums.rho)
     total = rho + jnp.sum(sums.k**2)
-    rss = jnp.maximum(total - beta @ shift, 1e-6 * total)
-    return beta, rss / n + jnp.finfo(s.dtype).tiny ** 0.5
+    df = jnp.sum(jnp.maximum(sums.n - jnp.sum(sums.z_live), 0))
+    tiny = jnp.finfo(rho.dtype).tiny ** 0.5
+    return jnp.where(df > 0, rho / jnp.maximum(df, 1), 0) + 1e-3 * total / n + tiny
 
 
 def start_root(sums: Sums, sigma2: Float[Array, ""]) -> Float[Array, "q q"]:
@@ -241,14 +234,17 @@ def draw_beta(
     The precision is a sum of positive semidefinite terms, K' (sigma2 I + V V')^-1 K over
     clusters and S / sigma2: valid for singular Psi and for empty clusters.
     """
-    q = root_psi.shape[0]
-    V = projected_root(root_psi, sums)
-    marginal = sum((V[:, i][:, None] * V[:, i][None] for i in range(q)), jnp.zeros_like(V))
-    marginal = marginal + sigma2 * jnp.eye(q, dtype=V.dtype)[:, :, None]
-    _, solved = eliminate(marginal, jnp.concatenate([sums.K, sums.k[:, None]], axis=1))
-    # One matrix product gives the precision and the shift.
-    flat = jnp.swapaxes(solved, 0, 1).reshape(solved.shape[1], -1)
-    both = jnp.matmul(flat, flat.T, precision="highest")
+    q, p = root_psi.shape[0], sums.x_live.shape[0]
+    both = jnp.zeros((p + 1, p + 1), z.dtype)
+    if q:
+        V = projected_root(root_psi, sums)
+        eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
+        columns = [V[:, i] for i in range(q)]
+        marginal = eye * sigma2 + sum(c[:, None] * c[None] for c in columns)
+        solved = forward(marginal, jnp.concatenate([sums.K, sums.k[:, None]], axis=1)).solved
+        # One matrix product gives the precision and the shift.
+        flat = jnp.stack(solved, axis=1).reshape(p + 1, -1)
+        both = jnp.matmul(flat, flat.T, precision="highest")
     if sums.rho.ndim:
         weight = 1 / sigma2
         S, s = sums.S @ weight, sums.s @ weight
@@ -265,12 +261,8 @@ def draw_normal(
     z: Float[Array, " p"], precision: Float[Array, "p p"], shift: Float[Array, " p"]
 ) -> Float[Array, " p"]:
     """Draw from a normal distribution given by its precision and precision times mean."""
-    if len(z) <= UNROLLED:
-        lower, half = eliminate(precision, shift[:, None])
-        return solve_lower_transposed(lower, half + z[:, None])[:, 0]
-    lower = jnp.linalg.cholesky(precision)
-    half = solve_triangular(lower, shift, lower=True)
-    return solve_triangular(lower, half + z, lower=True, trans=1)
+    half = forward(precision, shift[:, None])
+    return jnp.stack(backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
 
 
 def draw_b(
@@ -286,15 +278,26 @@ def draw_b(
     below one: it can always be factored, also for a singular Psi or an empty cluster.
     """
     q = root_psi.shape[0]
+    if q == 0:
+        return z, z
     V = projected_root(root_psi, sums)
     r = sums.k - fitted(beta, sums)
-    products = sum((V[i][:, None] * V[i][None] for i in range(q)), jnp.zeros_like(V))
-    precision = jnp.eye(q, dtype=V.dtype)[:, :, None] + products / sigma2
-    shift = sum((V[i] * r[i] for i in range(q)), jnp.zeros_like(r)) / sigma2
-    lower, half = eliminate(precision, shift[:, None])
-    eta = solve_lower_transposed(lower, half + z[:, None])[:, 0] if q else z
-    b = sum((root_psi[:, i, None] * eta[i] for i in range(q)), jnp.zeros_like(eta))
+    weight = 1 / sigma2
+    eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
+    precision = eye + sum(row[:, None] * row[None] for row in V) * weight
+    shift = sum(V[i] * r[i] for i in range(q)) * weight
+    half = forward(precision, shift[:, None])
+    eta = jnp.stack(backward(half, [half.solved[i][0] + z[i] for i in range(q)]))
+    b = _dot(eta, jnp.swapaxes(root_psi, 0, 1)[:, :, None])
     return eta, jnp.where(sums.z_live[:, None] & sums.cluster_live, b, 0)
+
+
+def _dot(a: Float[Array, "k *J"], b: Float[Array, "k *n"]) -> Float[Array, "*n"]:
+    """Contract the first axes, written out so that it fuses with what uses it.
+
+    A vector ``a`` of batches meets a vector or a matrix ``b`` of batches.
+    """
+    return sum((a[i] * b[i] for i in range(1, a.shape[0])), a[0] * b[0])
 
 
 def fitted(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "q J"]:

@@ -59,10 +59,10 @@ class Parameters(eqx.Module):
 
 
 def start(sums: Sums) -> Parameters:
-    """Return a start: one variance for all clusters, moderate spread."""
-    beta, sigma2 = lm.least_squares(sums)
+    """Return a start: no effects, one variance for all clusters, moderate spread."""
+    sigma2 = lm.start_sigma2(sums)
     return Parameters(
-        beta=beta,
+        beta=jnp.zeros(sums.x_live.shape, sigma2.dtype),
         b=jnp.zeros_like(sums.k),
         root_psi=lm.start_root(sums, sigma2),
         precision=jnp.full_like(sums.n, 1) / sigma2,

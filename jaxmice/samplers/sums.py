@@ -16,6 +16,7 @@ from functools import partial
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows, total_products
@@ -73,85 +74,76 @@ def make_sums(target: Target, *, by_cluster: bool) -> Sums:
     """
     layout = target.layout
     live = target.ry.astype(target.y.dtype)
-    z = [target.z_shared * live, target.z_chain * live]
-    f = [target.f_shared * live, target.f_chain * live]
-    n = cluster_sums(live[None], layout)[0]
+    n, total = cluster_sums(jnp.stack([live, target.y * live]), layout)
     # Inside its cluster's mean y has no digits to lose where clusters differ much.
-    mean = cluster_sums((target.y * live)[None], layout)[0] / jnp.maximum(n, 1)
-    mean = jnp.where(target.z_intercept, mean, 0)
-    y = (target.y - to_rows(mean[None], layout)[0])[None] * live
+    mean = jnp.where(target.z_intercept, total / jnp.maximum(n, 1), 0)
+    y = ((target.y - to_rows(mean, layout)) * live)[None]
 
-    by_cluster_products = partial(cluster_products, layout=layout)
-    zz = _blocks(z, z, by_cluster_products, symmetric=True)
-    zf = _blocks(z, f, by_cluster_products)
-    zy = _blocks(z, [y], by_cluster_products)
-    q, f_size = zz.shape[0], zf.shape[1]
+    qs, qc = target.z_shared.shape[0], target.z_chain.shape[0]
+    fs, fc = target.f_shared.shape[0], target.f_chain.shape[0]
+    q, f = qs + qc, fs + fc
+    z = [target.z_shared * live, target.z_chain * live]
+    shared = jnp.concatenate([z[0], target.f_shared * live, y])
+    chain = jnp.concatenate([z[1], target.f_chain * live])
+    in_clusters = partial(cluster_products, layout=layout)
+    # Columns come out as Z shared, F shared, y, Z by chain, F by chain; and are sorted.
+    order = np.r_[:qs, qs + fs + 1 : qs + fs + 1 + qc, qs : qs + fs]
+    order = np.r_[order, qs + fs + 1 + qc : qs + fs + 1 + qc + fc, qs + fs]
+    products = _take(_blocks(z, [shared, chain], in_clusters), order, axis=1)
     tolerance = 64 * float(jnp.finfo(y.dtype).eps)
-    root, solved = eliminate(zz, jnp.concatenate([zf, zy], axis=1), tolerance)
-    k_f, k = solved[:, :f_size], solved[:, f_size]
-    if q:
-        k_mean = root[0] * mean  # R' times the shift of the intercept
-    else:
-        k_mean = jnp.zeros_like(k)
+    root, solved = eliminate(products[:, :q], products[:, q:], tolerance)
+    k_f, k = solved[:, :f], solved[:, f]
 
+    rest = [shared[qs:], chain[qc:]]
+    last = np.r_[:fs, fs + 1 : fs + 1 + fc, fs]
     if by_cluster:
-        ff = _blocks(f, f, by_cluster_products, symmetric=True)
-        fy = _blocks(f, [y], by_cluster_products)[:, 0]
-        yy = cluster_sums(y * y, layout)[0]
-        S = ff - sum((k_f[i][:, None] * k_f[i][None] for i in range(q)), jnp.zeros_like(ff))
-        s = fy - sum((k_f[i] * k[i] for i in range(q)), jnp.zeros_like(fy))
-        rho = yy - jnp.sum(k * k, axis=0)
-        f_square = jnp.sum(jnp.diagonal(ff), axis=0)
+        outer = _blocks(rest, rest, in_clusters)
+        outer = _take(_take(outer, last, axis=0), last, axis=1)
+        removed = [solved[i][:, None] * solved[i][None] for i in range(q)]
+        inside = sum(removed, jnp.zeros_like(outer))
+        square = jnp.sum(jnp.diagonal(outer), axis=0)
     else:
-        ff = _blocks(f, f, total_products, symmetric=True)
-        fy = _blocks(f, [y], total_products)[:, 0]
-        S = ff - jnp.einsum("kaj,kbj->ab", k_f, k_f, precision="highest")
-        s = fy - jnp.einsum("kaj,kj->a", k_f, k, precision="highest")
-        rho = jnp.sum(y * y) - jnp.sum(k * k)
-        f_square = jnp.diagonal(ff)
-    z_square = jnp.sum(jnp.diagonal(zz), axis=0) if q else jnp.zeros((0,), y.dtype)
-    x_square = jnp.concatenate([z_square, f_square])
+        outer = _blocks(rest, rest, total_products)
+        outer = _take(_take(outer, last, axis=0), last, axis=1)
+        inside = jnp.einsum("kaj,kbj->ab", solved, solved, precision="highest")
+        square = jnp.diagonal(outer)
+    left = outer - inside
+    z_square = jnp.sum(jnp.diagonal(products[:, :q]), axis=0) if q else square[:0]
+    x_square = jnp.concatenate([z_square, square[:f]])
     kappa = 1e-8 if y.dtype == jnp.float64 else 1e-5
-    penalised = jnp.ones(q + f_size, bool)
-    if q:
-        penalised = penalised.at[0].set(~target.z_intercept)
-    if f_size:
-        penalised = penalised.at[q].set(~target.f_intercept)
+    first = np.arange(q + f)
+    is_intercept = ((first == 0) & target.z_intercept & (q > 0)) | (
+        (first == q) & target.f_intercept
+    )
     return Sums(
         root=root,
         K=jnp.concatenate([jnp.swapaxes(root, 0, 1), k_f], axis=1),
-        k=k + k_mean,
-        S=S,
-        s=s,
-        rho=jnp.maximum(rho, 0),
+        # The intercept is the first column of Z: R' times a shift of it.
+        k=k + root[0] * mean if q else k,
+        S=left[:f, :f],
+        s=left[:f, f],
+        rho=jnp.maximum(left[f, f], 0),
         n=n,
         x_square=x_square,
-        penalty=jnp.where(penalised, kappa * x_square, 0),
+        penalty=jnp.where(is_intercept, 0, kappa * x_square),
         z_live=target.z_live,
         x_live=jnp.concatenate([target.z_live, target.f_live]),
         cluster_live=layout.cluster_live,
     )
 
 
+def _take(a: Float[Array, "..."], order: np.ndarray, axis: int) -> Float[Array, "..."]:
+    """Reorder an axis, where there is anything to reorder."""
+    return a if np.array_equal(order, np.arange(len(order))) else jnp.take(a, order, axis=axis)
+
+
 def _blocks(
     rows: list[Float[Array, "_ K B"]],
     columns: list[Float[Array, "_ K B"]],
     products: Callable[..., Array],
-    *,
-    symmetric: bool = False,
 ) -> Float[Array, "_ _ *J"]:
-    """Assemble cross products from shared and chain parts, each pair formed once."""
-    made: dict[tuple[int, int], Array] = {}
-    for i, row in enumerate(rows):
-        for k, column in enumerate(columns):
-            if symmetric and k < i:
-                made[i, k] = jnp.swapaxes(made[k, i], 0, 1)
-            else:
-                made[i, k] = products(row, column)
-    return jnp.concatenate(
-        [
-            jnp.concatenate([made[i, k] for k in range(len(columns))], axis=1)
-            for i in range(len(rows))
-        ],
-        axis=0,
-    )
+    """Assemble cross products from shared and chain parts, leaving out empty ones."""
+    rows = [part for part in rows if part.shape[0]] or rows[:1]
+    columns = [part for part in columns if part.shape[0]]
+    made = [[products(row, column) for column in columns] for row in rows]
+    return jnp.concatenate([jnp.concatenate(line, axis=1) for line in made], axis=0)
