@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
 from jaxmice.linalg import Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
-from jaxmice.random import uniforms
+from jaxmice.random import once, uniforms
 from jaxmice.target import Target
 
 
@@ -69,14 +69,7 @@ def visit(
         begun = method.init(key_init, sums)
         begun = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
         state = method.step(key_step, begun, sums, n_steps)
-        # What a loop returns is computed once; otherwise XLA would repeat the arithmetic
-        # of every draw in each of the summaries below. The loop runs once.
-        drawn = jax.lax.fori_loop(
-            0,
-            jnp.minimum(n_steps, 1),
-            lambda _, __: method.impute(key_impute, state, target) - spec.y_shift,
-            jnp.zeros_like(target.y),
-        )
+        drawn = once(n_steps, lambda: method.impute(key_impute, state, target) - spec.y_shift)
         seen, wanted = data.seen[spec.target], data.where[spec.target]
         before = jnp.where(seen, data.observed[spec.target], columns[spec.column])
         bad = wanted & ~jnp.isfinite(drawn)
@@ -252,8 +245,27 @@ def blank_state(
     uses_means: bool,
     leave_one_out: bool,
 ) -> Any:
-    """Return a state of zeros in the shapes of a method's own; nothing is computed."""
+    """Return a state of zeros in the shapes of a method's own."""
+    leaves, structure = jax.tree.flatten((method, data, spec, columns))
+    key = (structure, uses_means, *(getattr(leaf, "shape", ()) for leaf in leaves))
+    key = (*key, columns.dtype)
+    if key not in _STATES:
+        _STATES[key] = _state_shapes(method, data, spec, columns, uses_means, leave_one_out)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _STATES[key])
 
+
+_STATES: dict[Any, Any] = {}
+"""Shapes of states; to find them takes a trace of the method's start."""
+
+
+def _state_shapes(
+    method: Method,
+    data: Data,
+    spec: Spec,
+    columns: Float[Array, "R m c K B"],
+    uses_means: bool,
+    leave_one_out: bool,
+) -> Any:
     def one_chain(data: Data, spec: Spec, columns: Array) -> Any:
         target = make_target(
             data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
@@ -261,5 +273,4 @@ def blank_state(
         return method.init(jax.random.key(0), method.read(target))
 
     over_chains = jax.vmap(one_chain, in_axes=(None, None, 0))
-    shapes = jax.eval_shape(jax.vmap(over_chains), data, spec, columns)
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.eval_shape(jax.vmap(over_chains), data, spec, columns)

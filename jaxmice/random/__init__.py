@@ -1,6 +1,6 @@
 """Draws that JAX lacks, or compiles or runs badly: bare functions of a key."""
 
-from jaxmice.random.bits import normals as normals, uniforms as uniforms
+from jaxmice.random.bits import normals as normals, once as once, uniforms as uniforms
 from jaxmice.random.donors import draw_donors as draw_donors
 from jaxmice.random.gamma import log_gamma as log_gamma
 from jaxmice.random.slice import slice_step as slice_step

@@ -11,6 +11,7 @@ twice with one key.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -41,7 +42,7 @@ def threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
 
 
 def uniforms(
-    key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...], dtype: jnp.dtype
+    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
 ) -> Float[Array, "..."]:
     """Draw uniforms on the open interval (0, 1).
 
@@ -50,10 +51,10 @@ def uniforms(
     key
         Key whose counters the caller hands out.
     counter
-        Counter of this draw; or several, which are several draws: a leading axis.
+        Counter of this draw.
     shape, dtype
-        Shape of a draw, of fewer than 2^32 elements, and dtype. The element at a place is
-        the same for every shape that has the same trailing axes.
+        Shape, of fewer than 2^32 elements, and dtype. The element at a place is the same
+        for every shape that has the same trailing axes.
     """
     high, low = _bits(key, counter, shape)
     if dtype == jnp.float64:
@@ -65,8 +66,20 @@ def uniforms(
     return jax.lax.bitcast_convert_type(mantissa, jnp.float32) - jnp.float32(1 - 2.0**-24)
 
 
+def once(bound: Int[Array, ""], draw: Callable[[], Float[Array, "*n"]]) -> Float[Array, "*n"]:
+    """Evaluate a draw in a loop of one turn.
+
+    What leaves a loop exists in memory. Otherwise XLA repeats the arithmetic of a random
+    number in everything that uses it: several times the compile and run time. The bound,
+    one or more, must be traced, or XLA would take the loop apart.
+    """
+    shape = jax.eval_shape(draw)
+    zeros = jnp.zeros(shape.shape, shape.dtype)
+    return jax.lax.fori_loop(0, jnp.minimum(bound, 1), lambda _, __: draw(), zeros)
+
+
 def words(
-    key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...], dtype: jnp.dtype
+    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Draw two uniforms on (0, 1) for every place, on a grid of 2^-32 (float32: 2^-24)."""
     n_bits = 32 if dtype == jnp.float64 else 24
@@ -75,18 +88,16 @@ def words(
     return (high.astype(dtype) + 0.5) * step, (low.astype(dtype) + 0.5) * step
 
 
-def _bits(key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...]) -> Any:
+def _bits(key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...]) -> Any:
     """Return two random words of 32 bits for every place of a draw."""
     place = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    first = jnp.asarray(counter).astype(jnp.uint32)
-    first = first.reshape(first.shape + (1,) * len(shape))
-    first, place = jnp.broadcast_arrays(first, place)
+    first = jnp.full(shape, counter).astype(jnp.uint32)
     word = jax.random.key_data(key)
     return threefry(word[0], word[1], first, place)
 
 
 def normals(
-    key: Key[Array, ""], counter: Int[Array, "*b"], shape: tuple[int, ...], dtype: jnp.dtype
+    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
 ) -> Float[Array, "..."]:
     """Draw standard normals; arguments as for `uniforms`.
 

@@ -40,7 +40,10 @@ def log_gamma(
         carry: tuple[Int[Array, ""], Float[Array, "*n"]],
     ) -> tuple[Int[Array, ""], Float[Array, "*n"]]:
         at, chosen = carry
-        (radius, u), (angle, boost) = words(key, at, (2, *shape.shape), shape.dtype)
+        # One flat draw for both uniforms and the normal: the cheapest to vectorise.
+        first, second = words(key, at, (2 * shape.size,), shape.dtype)
+        radius, u = first.reshape(2, *shape.shape)
+        angle, boost = second.reshape(2, *shape.shape)
         x = box_muller(radius, angle)
         t = 1 + c * x
         log_v = 3 * jnp.log(jnp.where(t > 0, t, 1))

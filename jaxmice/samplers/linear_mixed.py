@@ -19,7 +19,7 @@ from jaxmice.linalg import (
     forward,
     solve_lower,
 )
-from jaxmice.random import inverse_wishart_factor, log_gamma, normals, wishart_shapes
+from jaxmice.random import inverse_wishart_factor, log_gamma, normals, once, wishart_shapes
 from jaxmice.samplers.sums import Sums
 
 State = TypeVar("State")
@@ -83,11 +83,8 @@ HALF_T_DF = 2.0
 COUNTERS = 1 << 16
 """Counters of the random bits that belong to one step."""
 
-MOST_STEPS = 10
-"""Steps whose noise is drawn together."""
-
-MOST_NUMBERS = 1 << 16
-"""Bound on the numbers drawn together in a chain, if that is more than one step's."""
+BATCH = 10
+"""Steps whose gamma variates are drawn together."""
 
 
 def start(sums: Sums) -> Parameters:
@@ -155,26 +152,22 @@ def in_batches(
     state: State,
     n_steps: Int[Array, ""],
 ) -> State:
-    """Run a step many times, with the noise of many steps drawn at once.
+    """Run a step many times, with its gamma variates drawn for many steps at once.
 
-    A rejection loop costs much the same for one variate as for a hundred; and what
-    enters a loop is computed once, where XLA would otherwise repeat the arithmetic of
-    a random number in everything that uses it. A step gets the first of its counters.
+    A rejection loop costs much the same for one variate as for a hundred. A step gets the
+    first of its counters.
     """
     q, p, J = sums.z_live.shape[0], sums.x_live.shape[0], sums.cluster_live.shape[0]
     width = p + q * q + 2 + J * q
-    # The address of a number does not depend on the size of the batches.
-    size = max(1, min(MOST_STEPS, MOST_NUMBERS // width))
 
     def batch(index: Int[Array, ""], state: State) -> State:
-        begin = index * size
-        counters = (begin + jnp.arange(size)) * COUNTERS
-        wide = jnp.broadcast_to(shapes, (size, *shapes.shape))
-        gammas = jnp.exp(log_gamma(key, counters[0] + COUNTERS // 2, wide))
-        z = normals(key, counters, (width,), sums.k.dtype)
+        begin = index * BATCH
+        wide = jnp.broadcast_to(shapes, (BATCH, *shapes.shape))
+        gammas = jnp.exp(log_gamma(key, begin * COUNTERS + COUNTERS // 2, wide))
 
         def body(i: Int[Array, ""], state: State) -> State:
-            own = z[i]
+            counter = (begin + i) * COUNTERS
+            own = once(n_steps, lambda: normals(key, counter, (width,), sums.k.dtype))
             noise = Noise(
                 beta=own[:p],
                 psi=own[p : p + q * q].reshape(q, q),
@@ -184,11 +177,11 @@ def in_batches(
                 spare=own[p + q * q : p + q * q + 2],
                 gammas=gammas[i],
             )
-            return one(counters[i], noise, state)
+            return one(counter, noise, state)
 
-        return jax.lax.fori_loop(0, jnp.minimum(size, n_steps - begin), body, state)
+        return jax.lax.fori_loop(0, jnp.minimum(BATCH, n_steps - begin), body, state)
 
-    return jax.lax.fori_loop(0, (n_steps + size - 1) // size, batch, state)
+    return jax.lax.fori_loop(0, (n_steps + BATCH - 1) // BATCH, batch, state)
 
 
 def gamma_shapes(sums: Sums, prior: Prior) -> Float[Array, " g"]:

@@ -41,6 +41,9 @@ class Comparison:
     r: pd.DataFrame
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:W00.*slope_weakly_identified")
+
+
 @cache
 def compare(case: str) -> Comparison:
     method, codes, options = CASES[case]
@@ -74,7 +77,11 @@ def test_reference_pooled_estimates_differ_by_monte_carlo_error_only(both: Compa
 
 def test_reference_pooled_standard_errors(both: Comparison) -> None:
     ratio = both.ours.bse.to_numpy() / np.sqrt(both.r["t"].to_numpy())
-    np.testing.assert_allclose(ratio, 1, atol=0.051)
+    # The variance between m imputations has relative error sqrt(2 / (m - 1)), here twice;
+    # for pmm it is most of the total, and 5 % is less than its error.
+    share = (both.r["b"] / both.r["t"]).to_numpy()
+    limit = np.maximum(0.05, 3 * share / 2 * np.sqrt(4 / (M - 1)))
+    assert (np.abs(ratio - 1) < limit).all()
 
 
 def test_reference_variance_components_of_the_analysis(both: Comparison) -> None:

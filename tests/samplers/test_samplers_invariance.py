@@ -45,7 +45,7 @@ ROWS = ragged(
 """Columns that do not predict stand between those that do; blocks and clusters fill up."""
 
 Z_LIVE, F_LIVE = [0, 2], [3, 4]
-LIVE = Z_LIVE + F_LIVE
+LIVE, DEAD = Z_LIVE + F_LIVE, [1, 5]
 BETA_PRECISION, SIGMA2_SHAPE, SIGMA2_RATE = 20.0, 4.0, 6.0
 PSI_DF, PSI_SCALE, HALF_T = 7, np.array([[3.0, 0.5], [0.5, 2.0]]), np.array([0.8, 0.5])
 LOG_A_MEAN, LOG_A_SD, S0_SHAPE, S0_RATE = 0.3, 0.5, 6.0, 5.0
@@ -116,10 +116,8 @@ def common_quantities(y: jax.Array, after: Any, sigma: jax.Array) -> dict[str, j
         "rss": jnp.sum(e**2),
         "score": X.T @ e / norm,
         "single": e[np.flatnonzero(ROWS.cluster == SINGLE)[0]],
-        "dead": jnp.abs(after.beta).sum()
-        - jnp.abs(after.beta[jnp.array(LIVE)]).sum()
-        + jnp.sum(after.b[1] ** 2)
-        + jnp.sum(after.b[:, J:] ** 2),
+        "dead": sum(jnp.sum(jnp.abs(x)) for x in (after.beta[jnp.array(DEAD)], after.b[1])),
+        "filled": jnp.sum(jnp.abs(after.b[:, J:])),
     }
 
 
@@ -235,6 +233,7 @@ def test_steps_keep_the_joint_law(
 ) -> None:
     draws = draws_after_steps(replicate, half_t=half_t, seed=1)
     assert np.all(draws["dead"] == 0)
+    assert np.all(draws["filled"] == 0)
     assert adjusted_pvalue(draws, distributions(half_t=half_t)) > FALSE_ALARM_RATE
 
 
