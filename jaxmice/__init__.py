@@ -11,20 +11,14 @@ Three calls take a data frame with holes to a pooled table:
 ['Intercept', 'sex', 'texp', 'sex:texp']
 """
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
 from jaxmice import datasets as datasets, errors as errors
-from jaxmice.analysis import (
-    Analyses as Analyses,
-    analyze as analyze,
-    lmm as lmm,
-    register_extractor as register_extractor,
-)
 from jaxmice.imputed import ImputedData as ImputedData
-from jaxmice.methods import (
-    Method as Method,
-    register_method as register_method,
-)
+from jaxmice.method_table import methods as methods
+from jaxmice.methods import Method as Method, register_method as register_method
 from jaxmice.mice import mice as mice, replicate as replicate
 from jaxmice.model import (
     ImputationModel as ImputationModel,
@@ -37,11 +31,46 @@ from jaxmice.model import (
     role as role,
     setup as setup,
 )
-from jaxmice.pooling import (
-    PooledResults as PooledResults,
-    pool as pool,
-    pool_scalar as pool_scalar,
-    pool_table as pool_table,
-)
+
+if TYPE_CHECKING:
+    from jaxmice import plots as plots
+    from jaxmice.analysis import (
+        Analyses as Analyses,
+        analyze as analyze,
+        lmm as lmm,
+        register_extractor as register_extractor,
+    )
+    from jaxmice.missingness import (
+        cluster_missing as cluster_missing,
+        icc as icc,
+        md_pattern as md_pattern,
+    )
+    from jaxmice.pooling import (
+        PooledResults as PooledResults,
+        pool as pool,
+        pool_scalar as pool_scalar,
+        pool_table as pool_table,
+    )
 
 __version__ = _version("jaxmice")
+
+_LATER = {
+    "analysis": ("Analyses", "analyze", "lmm", "register_extractor"),
+    "missingness": ("cluster_missing", "icc", "md_pattern"),
+    "pooling": ("PooledResults", "pool", "pool_scalar", "pool_table"),
+}
+"""What is imported when it is first used, so that `import jaxmice` is quick."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name == "plots":
+        return _import_module("jaxmice.plots")
+    for room, names in _LATER.items():
+        if name in names:
+            return getattr(_import_module(f"jaxmice.{room}"), name)
+    raise AttributeError(f"module 'jaxmice' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "plots", *(name for names in _LATER.values() for name in names)])

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -332,7 +333,8 @@ def _results(
     out = []
     for r, (model, blocks) in enumerate(zip(models, prepared.blocks, strict=True)):
         where = dict(zip(model.frame.columns, model.where.T, strict=True))
-        cells, traces = {}, {name: [] for name in names}
+        cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        traces: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for target, drawn in draws.items():
             scale, column = prepared.scales[r][target], model.frame.columns[target]
             rows = np.flatnonzero(where[target])
@@ -409,15 +411,21 @@ def _extender(
     return extend
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("jaxmice", "jax", "jaxlib", "numpy", "pandas")}
+
+
 def _info(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
-    packages = ("jaxmice", "jax", "jaxlib", "numpy", "pandas")
     device = session.device or jax.devices()[0]
     return {
-        "versions": {name: version(name) for name in packages},
+        "versions": dict(_versions()),
         "seed": session.seed,
         "rng": {
             "implementation": IMPLEMENTATION,
-            "jax_threefry_partitionable": bool(jax.config.jax_threefry_partitionable),
+            "jax_threefry_partitionable": bool(
+                getattr(jax.config, "jax_threefry_partitionable", True)
+            ),
         },
         "precision": session.precision,
         "device": f"{device.platform}:{device.device_kind}",

@@ -54,8 +54,8 @@ CALLS: dict[str, Call] = {
     "date to impute": (
         "E07",
         DataError,
-        lambda: change(y=pd.to_datetime(DATA["y"].mask(DATA["y"].notna(), 1), unit="D")),
-        {"method": {"y": "norm"}, "deductive": False},
+        lambda: change(y=pd.Timestamp("2020-01-01") + pd.to_timedelta(DATA["y"], unit="D")),
+        {"method": {"x": "norm", "y": "norm"}},
     ),
     "mixed types": ("E08", DataError, lambda: change(w=["a", 1] * (len(DATA) // 2)), {}),
     "m is zero": ("E09", DataError, lambda: DATA, {"m": 0}),
@@ -114,12 +114,6 @@ CALLS: dict[str, Call] = {
         ModelError,
         lambda: DATA,
         {"method": "2l.pan", "predictor_matrix": codes(w=7)},
-    ),
-    "code of another method": (
-        "E25",
-        ModelError,
-        lambda: DATA,
-        {"method": "norm", "predictor_matrix": {"y": {"w": 2}}},
     ),
     "selection code": (
         "E26",

@@ -12,6 +12,8 @@ from tests.frames import CLUSTERS, SIZE, two_level
 
 N = CLUSTERS * SIZE
 
+pytestmark = pytest.mark.filterwarnings("ignore:W14")
+
 
 @pytest.fixture(scope="module")
 def data() -> pd.DataFrame:

@@ -7,6 +7,7 @@ same size share their compiled programs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,11 +60,12 @@ class Blocks:
 
     def device_layout(self) -> Layout:
         """Return what compiled code needs of it."""
-        return Layout(
-            row_live=self.row >= 0,
-            block_cluster=self.block_cluster.astype(np.int32),
-            cluster_live=self.cluster_live,
+        leaves: tuple[Any, ...] = (
+            self.row >= 0,
+            self.block_cluster.astype(np.int32),
+            self.cluster_live,
         )
+        return Layout(*leaves)
 
 
 def plan_blocks(codes: Sequence[np.ndarray], n_clusters: Sequence[int]) -> list[Blocks]:

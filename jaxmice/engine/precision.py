@@ -8,10 +8,11 @@ import jax
 
 from jaxmice.errors import RunError
 
-if hasattr(jax, "enable_x64"):
-    _enable_x64 = jax.enable_x64
-else:  # before JAX 0.8
-    from jax.experimental import enable_x64 as _enable_x64
+_enable_x64: Any = getattr(jax, "enable_x64", None)
+if _enable_x64 is None:  # before JAX 0.8
+    import jax.experimental
+
+    _enable_x64 = getattr(jax.experimental, "enable_x64")  # noqa: B009 (newer JAX lacks it)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Session:
         with self._scope():
             self.problem = _place(problem)
             self._roots = streams.root_keys(seed, problem.n_replications)
-        size = chunk_chains or _affordable(problem, len(self.chains), precision, device)
+        size: int = chunk_chains or _affordable(problem, len(self.chains), precision, device)
         n_chunks = -(-len(self.chains) // size)
         # Equal chunks share one program; the last is filled up with further chains.
         size = -(-len(self.chains) // n_chunks)
@@ -89,7 +89,7 @@ class Session:
         )
         wanted = len(self.chains) - size * np.arange(n_chunks)
         self._chunks = [
-            Chunk(part, int(min(size, keep)))
+            Chunk(part, min(size, int(keep)))
             for part, keep in zip(np.split(filled, n_chunks), wanted, strict=True)
         ]
 
@@ -132,16 +132,11 @@ class Session:
                 chunk.columns = jnp.repeat(problem.start[:, None], size, axis=1)
             elif not read:
                 shape = (R, len(chunk.chains), len(problem.carried), K, B)
-                chunk.columns = jnp.zeros(shape, problem.data.observed.dtype)
+                chunk.columns = np.zeros(shape, problem.data.observed.dtype)
             else:
                 keys = self._keys(chunk, 0, "", 0)
                 draw = compiling.start_columns()
                 chunk.columns = draw(keys, problem.data, carried=problem.carried)
-            for index, target in enumerate(problem.targets):
-                if index in problem.carried:
-                    chunk.drawn[target] = jnp.array(
-                        chunk.columns[:, :, problem.carried.index(index)]
-                    )
 
     def _keys(self, chunk: Chunk, iteration: int, block: str, number: int) -> Any:
         return streams.visit_keys(self._roots, chunk.chains, iteration, block, number)
@@ -165,8 +160,8 @@ class Session:
                 step.spec,
                 chunk.columns,
                 chunk.states[key],
-                jnp.asarray(fresh),
-                jnp.asarray(n_steps),
+                np.asarray(fresh),
+                np.asarray(n_steps),
                 **options,
             )
             chunk.drawn[step.target] = drawn
@@ -216,12 +211,18 @@ class Session:
 
     def draws(self, target: str) -> np.ndarray:
         """Return the completed target, (R, m, K, B), on the sampler's scale."""
-        return self._gather([chunk.drawn[target] for chunk in self._chunks])
+        index = self.problem.targets.index(target)
+        if target in self._chunks[0].drawn:
+            return self._gather([chunk.drawn[target] for chunk in self._chunks])
+        # Not visited yet: starting values.
+        column = self.problem.carried.index(index)
+        return self._gather([chunk.columns[:, :, column] for chunk in self._chunks])
 
     def _gather(self, parts: Sequence[Any]) -> np.ndarray:
         """Fetch something by chunk and join the chains that were asked for."""
         kept = zip(parts, self._chunks, strict=True)
-        return np.concatenate([np.asarray(part)[:, : chunk.keep] for part, chunk in kept], axis=1)
+        fetched = [np.asarray(part)[:, : chunk.keep] for part, chunk in kept]
+        return fetched[0] if len(fetched) == 1 else np.concatenate(fetched, axis=1)
 
     def trace(self, target: str, name: str) -> np.ndarray:
         """Return a traced quantity, (R, iteration, m), on the sampler's scale."""

@@ -9,13 +9,18 @@ from zlib import crc32
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, UInt32
 
 from jaxmice.random.bits import threefry
 
 IMPLEMENTATION = "threefry2x32"
 
 PURPOSES = ("init", "step", "impute")
+
+
+def as_keys(words: UInt32[Array, "*n 2"]) -> Key[Array, "*n"]:
+    """Turn words into keys of JAX."""
+    return jax.random.wrap_key_data(words, impl=IMPLEMENTATION)
 
 
 def fold_in(keys: np.ndarray, data: np.ndarray | int) -> np.ndarray:
@@ -37,8 +42,8 @@ def root_keys(seed: int, n_replications: int) -> np.ndarray:
 
 def visit_keys(
     roots: np.ndarray, chains: np.ndarray, iteration: int, block: str, number: int
-) -> Key[Array, "R m 3"]:
-    """Return the keys of one visit, one for every purpose.
+) -> np.ndarray:
+    """Return the keys of one visit, (R, m, 3, 2) words: one key for every purpose.
 
     Parameters
     ----------
@@ -57,4 +62,4 @@ def visit_keys(
     keys = fold_in(keys, iteration)
     keys = fold_in(fold_in(keys, crc32(block.encode())), number)
     keys = fold_in(keys[:, :, None], np.arange(len(PURPOSES)))
-    return jax.random.wrap_key_data(keys, impl=IMPLEMENTATION)
+    return keys

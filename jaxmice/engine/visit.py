@@ -12,9 +12,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
+from jaxmice.engine.streams import as_keys
 from jaxmice.linalg import Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
 from jaxmice.random import once, uniforms
@@ -40,7 +42,7 @@ class Trace(eqx.Module):
 
 
 def visit(
-    keys: Key[Array, "R m 3"],
+    keys: UInt32[Array, "R m 3 2"],
     method: Method,
     data: Data,
     spec: Spec,
@@ -55,13 +57,13 @@ def visit(
     """Impute one target; return the columns, what was drawn, the state and the trace."""
 
     def one_chain(
-        keys: Key[Array, "3"],
+        keys: UInt32[Array, "3 2"],
         data: Data,
         spec: Spec,
         columns: Float[Array, "c K B"],
         state: Any,
     ) -> tuple[Array, Array, Any, Trace]:
-        key_init, key_step, key_impute = keys
+        key_init, key_step, key_impute = as_keys(keys)
         target = make_target(
             data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
         )
@@ -178,9 +180,7 @@ def make_trace(
     share = jnp.where(data.level2[spec.target], 1 / jnp.maximum(size, 1), 1.0)
     weight = weight * to_rows(share, layout)[0]
     value = jnp.where(live, drawn, 0)
-    n, total, N, grand = jnp.sum(
-        jnp.stack([weight, weight * value, live, value]), axis=(1, 2)
-    )
+    n, total, N, grand = jnp.sum(jnp.stack([weight, weight * value, live, value]), axis=(1, 2))
     mean = total / n
     variance = jnp.sum(weight * (value - mean) ** 2) / (n - 1)
     deviation = jnp.where(live, value - grand / N, 0)
@@ -203,19 +203,19 @@ def make_trace(
 
 
 def start_columns(
-    keys: Key[Array, "R m 3"], data: Data, *, carried: tuple[int, ...]
+    keys: UInt32[Array, "R m 3 2"], data: Data, *, carried: tuple[int, ...]
 ) -> Float[Array, "R m c K B"]:
     """Fill the missing cells of all columns with draws from their observed values.
 
     A column that is constant in clusters gets one draw per cluster.
     """
 
-    def one_chain(keys: Key[Array, "3"], data: Data) -> Array:
+    def one_chain(keys: UInt32[Array, "3 2"], data: Data) -> Array:
         layout = data.layout
         at = jnp.array(carried)
         K, B = layout.row_live.shape
         size, dtype = (len(carried), K, B), data.observed.dtype
-        uniform = uniforms(keys[0], jnp.zeros((), int), size, dtype)
+        uniform = uniforms(as_keys(keys)[0], jnp.zeros((), int), size, dtype)
         J = layout.cluster_live.shape[0]
         # Any draw of its first block serves a whole cluster.
         first_block = jnp.clip(jnp.searchsorted(layout.block_cluster, jnp.arange(J)), 0, K - 1)
@@ -251,7 +251,7 @@ def blank_state(
     key = (*key, columns.dtype)
     if key not in _STATES:
         _STATES[key] = _state_shapes(method, data, spec, columns, uses_means, leave_one_out)
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _STATES[key])
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _STATES[key])
 
 
 _STATES: dict[Any, Any] = {}

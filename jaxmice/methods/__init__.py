@@ -6,6 +6,7 @@ under its name: to add a method, add a file.
 
 import importlib
 import pkgutil
+from typing import Any
 
 from jaxmice.errors import ModelError
 from jaxmice.methods._base import Method as Method
@@ -34,7 +35,7 @@ def register_method(cls: type[Method]) -> type[Method]:
     return cls
 
 
-def _subclasses(cls: type[Method]) -> list[type[Method]]:
+def _subclasses(cls: Any) -> list[type[Method]]:
     return [cls, *(deeper for sub in cls.__subclasses__() for deeper in _subclasses(sub))]
 
 

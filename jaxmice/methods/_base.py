@@ -1,6 +1,7 @@
 """What every imputation method declares and promises."""
 
 import abc
+import dataclasses
 import difflib
 from typing import Any, ClassVar, Self
 
@@ -60,6 +61,11 @@ class Method(eqx.Module):
     """Whether it wants a continuous target centred and scaled."""
 
     @classmethod
+    def option_names(cls) -> list[str]:
+        """Return the names of the method's options."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    @classmethod
     def from_options(cls, **options: Any) -> Self:
         """Return the method with the given options.
 
@@ -68,7 +74,7 @@ class Method(eqx.Module):
         ModelError
             E51: an option that the method does not have, or a value it cannot take.
         """
-        known = list(cls.__dataclass_fields__)
+        known = cls.option_names()
         for option in options:
             if option not in known:
                 near = difflib.get_close_matches(option, known, 1)

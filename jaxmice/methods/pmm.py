@@ -71,11 +71,13 @@ class Pmm(Norm):
         hat = predictions(state.b_hat, state.beta_hat, target)
         drawn = predictions(state.b, state.beta, target)
         donor, recipient = ((hat, hat), (hat, drawn), (drawn, drawn))[self.matchtype]
-        flat = (target.y, donor, recipient, target.ry)
         value = draw_donors(
             key,
-            *(jnp.ravel(part) for part in flat),
-            n_donors=self.donors,
+            jnp.ravel(target.y),
+            jnp.ravel(donor),
+            jnp.ravel(recipient),
+            jnp.ravel(target.ry),
+            self.donors,
             exact_k=self.ties == "exact_k",
         )
         return value.reshape(target.y.shape)

@@ -75,4 +75,4 @@ def _keys(row: Row) -> tuple[str, ...]:
 
 
 def _knows(method: type[Method], option: str) -> bool:
-    return option in method.__dataclass_fields__
+    return option in method.option_names()

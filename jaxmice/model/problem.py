@@ -66,7 +66,7 @@ def make_problem(
     first = built[0]
     stack = [_stack([part.steps[i].spec for part in built]) for i in range(len(first.steps))]
     steps = [replace(step, spec=spec) for step, spec in zip(first.steps, stack, strict=True)]
-    begun = None
+    begun: Any = None
     if start is not None:
         begun = np.stack([b.start(values) for b, values in zip(builders, start, strict=True)])
     problem = Problem(
@@ -93,6 +93,11 @@ def scale_of(column: Column, used: np.ndarray, *, standardize: bool) -> Scale:
     location = float(np.mean(values / size)) * size
     deviation = float(np.std(values / size - location / size)) * size
     return Scale(location, deviation if deviation > 1e-7 * size else 1.0)
+
+
+def _leaf(value: Any, dtype: Any = None) -> Any:
+    """Return a numpy array where the engine declares an array of JAX: it is one later."""
+    return np.asarray(value, dtype)
 
 
 def _codes(model: ImputationModel) -> np.ndarray:
@@ -173,7 +178,7 @@ class _Builder:
         coded = [self._coded(name) for name in targets]
         n = model.frame.n
 
-        def arrange(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
+        def arrange(parts: list[np.ndarray], dtype: Any) -> Any:
             stacked = np.array(parts, dtype).reshape(len(parts), n)
             return layout.to_blocks(stacked, fill=0)
 
@@ -182,8 +187,8 @@ class _Builder:
             observed=arrange([np.nan_to_num(values) for values in coded], float),
             seen=arrange([~self.columns[name].missing for name in targets], bool),
             where=arrange([where[name] for name in targets], bool),
-            used=layout.to_blocks(self.used, fill=0),
-            level2=np.array([self.columns[name].level == 2 for name in targets], bool),
+            used=_leaf(layout.to_blocks(self.used, fill=0)),
+            level2=_leaf([self.columns[name].level == 2 for name in targets], bool),
             layout=layout.device_layout(),
         )
         return _Built(data, steps, targets, tuple(map(targets.index, self.carried)))
@@ -210,17 +215,17 @@ class _Builder:
         scale = self.scales[visit.target]
         name = visit.target
         spec = Spec(
-            target=np.asarray(target),
-            column=np.asarray(self.carried.index(name) if name in self.carried else -1),
+            target=_leaf(target),
+            column=_leaf(self.carried.index(name) if name in self.carried else -1),
             z_shared=self._shared_slots(z_shared, widths[0], centred=z_intercept),
             z_chain=self._chain_slots(z_chain, widths[1], centred=z_intercept),
             f_shared=self._shared_slots(f_shared, widths[2], centred=any_intercept),
             f_chain=self._chain_slots(f_chain, widths[3], centred=any_intercept),
-            z_intercept=np.asarray(z_intercept),
-            f_intercept=np.asarray(INTERCEPT in f_shared),
-            y_shift=np.asarray(0.0 if any_intercept else scale.location / scale.scale),
-            y_scale=np.asarray(scale.scale),
-            z_units=self._units(z_shared, z_chain, widths, z_intercept, scale.scale),
+            z_intercept=_leaf(z_intercept),
+            f_intercept=_leaf(INTERCEPT in f_shared),
+            y_shift=_leaf(0.0 if any_intercept else scale.location / scale.scale),
+            y_scale=_leaf(scale.scale),
+            z_units=_leaf(self._units(z_shared, z_chain, widths, z_intercept, scale.scale)),
         )
         chain_terms = z_chain + f_chain
         return Step(
@@ -256,7 +261,7 @@ class _Builder:
         for slot, term in enumerate(terms):
             index[slot] = self._shared_column(term, self._shift(term, centred=centred))
             live[slot] = True
-        return SharedSlots(index=index, live=live, shift=np.zeros(width))
+        return SharedSlots(index=_leaf(index), live=_leaf(live), shift=_leaf(np.zeros(width)))
 
     def _shared_column(self, term: Term, shift: float) -> int:
         """Return the place of a complete design column, made on first use."""
@@ -284,7 +289,7 @@ class _Builder:
         return np.where(count > 0, total / np.maximum(count, 1), 0.0)
 
     def _chain_slots(self, terms: list[Term], width: int, *, centred: bool) -> ChainSlots:
-        def pad(values: list[Any], dtype: Any, fill: Any) -> np.ndarray:
+        def pad(values: list[Any], dtype: Any, fill: Any) -> Any:
             return np.array(values + [fill] * (width - len(values)), dtype)
 
         sources = [self.carried.index(term.column) for term in terms if term.column is not None]

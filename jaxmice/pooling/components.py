@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from jaxmice.errors import JaxMiceWarning
 from jaxmice.pooling.estimates import Components
@@ -19,7 +18,11 @@ Function = Callable[[Numbers], Numbers]
 TRANSFORMS: dict[str, tuple[Function, Function, Function]] = {
     "identity": (lambda x: x, lambda z: z, lambda x: np.ones_like(x)),
     "log": (np.log, np.exp, lambda x: 1 / x),
-    "logit": (special.logit, special.expit, lambda x: 1 / (x * (1 - x))),
+    "logit": (
+        lambda x: np.log(x / (1 - x)),
+        lambda z: 1 / (1 + np.exp(-z)),
+        lambda x: 1 / (x * (1 - x)),
+    ),
     "fisher_z": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),
 }
 """By name: the transform, its inverse and its derivative."""
@@ -62,7 +65,8 @@ def mixed_components(
     columns, rows = np.tril_indices(q, -1)
     rows = np.concatenate([np.arange(q), rows]).astype(int)
     columns = np.concatenate([np.arange(q), columns]).astype(int)
-    terms = [f"{labels[i]}~~{labels[j]}|{cluster}" for i, j in zip(rows, columns, strict=True)]
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    terms = [f"{labels[i]}~~{labels[j]}|{cluster}" for i, j in pairs]
     transforms = ["log" if i == j else "identity" for i, j in zip(rows, columns, strict=True)]
     terms.append("Residual~~Residual")
     transforms.append("log")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from jaxmice.errors import JaxMiceWarning, PoolError
 
@@ -64,6 +63,8 @@ class ScalarPool:
         """Return the two-sided p-value of an estimate of zero."""
         x, df = np.abs(self.statistic()), np.maximum(self.df, SMALLEST_DF)
         finite = np.isfinite(df)
+        from scipy import special
+
         tail = special.stdtr(np.where(finite, df, 1.0), -x)
         return 2 * np.where(np.isinf(df), special.ndtr(-x), tail)
 
@@ -72,6 +73,8 @@ class ScalarPool:
         if not 0 < level < 1:
             raise PoolError("E65", f"level must be between 0 and 1, got {level!r}")
         df, upper = np.maximum(self.df, SMALLEST_DF), 0.5 + level / 2
+        from scipy import special
+
         quantile = special.stdtrit(np.where(np.isfinite(df), df, 1.0), upper)
         quantile = np.where(np.isinf(df), special.ndtri(upper), quantile)
         half = quantile * self.std_error

@@ -67,10 +67,12 @@ def slice_step(
     edges, _, _ = jax.lax.while_loop(widening, widen, (edges, budget, jnp.ones((2,), bool)))
     epsilon = 4 * jnp.finfo(x.dtype).eps * (1 + jnp.abs(x))
 
-    def shrinking(carry: tuple[Array, ...]) -> Array:
+    def shrinking(carry: tuple[Array, Array, Array, Array, Array]) -> Array:
         return ~carry[4]
 
-    def shrink(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    def shrink(
+        carry: tuple[Array, Array, Array, Array, Array],
+    ) -> tuple[Array, Array, Array, Array, Array]:
         count, left, right, _, _ = carry
         share = uniforms(key, count, (1,), x.dtype)
         at = left + (right - left) * share

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import stats
 
 from jaxmice.samplers import linear_mixed as lm, linear_mixed_by_cluster as lmc
 from jaxmice.samplers.sums import Sums, make_sums
