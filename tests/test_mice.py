@@ -111,7 +111,8 @@ def test_mice_without_iterations_gives_starting_values() -> None:
     imp = impute(data, maxit=0, m=3)
     assert imp.iteration == 0
     assert imp.chain_mean.shape == (2, 0, 3)
-    assert set(np.ravel(imp.imp["y"])) <= set(data["y"].dropna())
+    observed = data["y"].dropna().to_numpy()
+    assert np.isclose(imp.imp["y"].to_numpy()[..., None], observed).any(axis=-1).all()
 
 
 def test_mice_starts_from_means_or_a_frame() -> None:
@@ -182,7 +183,7 @@ def test_mice_units_do_not_matter(method: str) -> None:
     data = two_level()
     plain = impute(data, method=method, options=SHORT).imp["y"]
     moved = impute(
-        data.assign(y=1e4 + 50 * data["y"], x=3 - 7 * data["x"]), method=method, options=SHORT
+        data.assign(y=1e4 + 50 * data["y"], x=3 + 7 * data["x"]), method=method, options=SHORT
     ).imp["y"]
     np.testing.assert_allclose((moved - 1e4) / 50, plain, rtol=1e-6, atol=1e-6)
 

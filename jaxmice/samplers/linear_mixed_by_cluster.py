@@ -9,7 +9,7 @@ The spread a of the precisions is drawn exactly, with s0 integrated out.
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.scipy.special import gammaln, ndtr
+from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.random import log_gamma, slice_step
@@ -205,10 +205,21 @@ def spread_log_density(
     return core + (1 - spread.power) * log_a - spread.rate / a + log_normal
 
 
-def stirling_remainder(a: Float[Array, ""]) -> Float[Array, ""]:
-    """Return lgamma(a) minus Stirling's leading terms; positive, about 1 / (12 a)."""
-    large = jnp.maximum(a, 8)
-    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * large**2)) / large**2) / large**2) / large
+def stirling_remainder(a: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return lgamma(a) minus Stirling's leading terms; positive, about 1 / (12 a).
+
+    A series above 8; below, lgamma(a) = lgamma(a + 8) - log(a (a + 1) ... (a + 7)).
+    """
     small = jnp.minimum(a, 8)
-    leading = (small - 0.5) * jnp.log(small) - small + 0.5 * jnp.log(2 * jnp.pi)
-    return jnp.where(a > 8, series, gammaln(small) - leading)
+    large = jnp.where(a > 8, a, small + 8)
+    square = large**2
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * square)) / square) / square) / large
+    shift = _leading(small + 8) - _leading(small)
+    rising = small
+    for k in range(1, 8):
+        rising = rising * (small + k)
+    return series + jnp.where(a > 8, 0, shift - jnp.log(rising))
+
+
+def _leading(a: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    return (a - 0.5) * jnp.log(a) - a
