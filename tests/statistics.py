@@ -1,5 +1,6 @@
 """What statistical tests share: the rate of false alarms, and how p-values are combined."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -92,6 +93,6 @@ def wishart_pvalues(lower: np.ndarray, df: float, scale: np.ndarray) -> list[flo
     values = [stats.kstest(bartlett[:, i, i] ** 2, stats.chi2(df - i).cdf).pvalue for i in range(q)]
     below = [bartlett[:, i, k] for i in range(q) for k in range(i)]
     values += [stats.kstest(element, "norm").pvalue for element in below]
-    pairs = zip(below, below[1:], strict=False)
+    pairs = itertools.pairwise(below)
     values += [stats.kstest((a + b) / np.sqrt(2), "norm").pvalue for a, b in pairs]
     return [float(value) for value in values]

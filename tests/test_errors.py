@@ -54,7 +54,9 @@ CALLS: dict[str, Call] = {
     "date to impute": (
         "E07",
         DataError,
-        lambda: change(y=pd.Timestamp("2020-01-01") + pd.to_timedelta(DATA["y"], unit="D")),
+        lambda: change(
+            y=pd.Timestamp("2020-01-01") + pd.to_timedelta(DATA["y"].to_numpy(), unit="D")
+        ),
         {"method": {"x": "norm", "y": "norm"}},
     ),
     "mixed types": ("E08", DataError, lambda: change(w=["a", 1] * (len(DATA) // 2)), {}),
@@ -169,7 +171,13 @@ def test_errors_of_mice(call: Call) -> None:
 
 def test_errors_model_together_with_data() -> None:
     model = jm.setup(DATA, cluster="g", method="2l.pan")
-    for options in ({"data": DATA}, {"cluster": "g"}, {"method": "norm"}, {"screen": "off"}):
+    clashes: list[dict[str, Any]] = [
+        {"data": DATA},
+        {"cluster": "g"},
+        {"method": "norm"},
+        {"screen": "off"},
+    ]
+    for options in clashes:
         with pytest.raises(ModelError, match="E50") as caught:
             jm.mice(model=model, **options)
         assert next(iter(options)) in str(caught.value)
@@ -180,8 +188,9 @@ def test_errors_model_together_with_data() -> None:
     [("clutser", "cluster"), ("standardise", "standardize"), ("maxiter", "maxit"), ("sed", "seed")],
 )
 def test_errors_misspelled_argument(wrong: str, right: str) -> None:
+    options: dict[str, Any] = {wrong: 1}
     with pytest.raises(TypeError, match=rf"{wrong}.*did you mean '{right}'"):
-        jm.mice(DATA, **{wrong: 1})
+        jm.mice(DATA, **options)
 
 
 def test_errors_method_without_declarations() -> None:

@@ -41,8 +41,9 @@ def test_imputed_a_single_completed_frame(imp: jm.ImputedData, data: pd.DataFram
 
 def test_imputed_values_are_those_of_imp(imp: jm.ImputedData, data: pd.DataFrame) -> None:
     for name in imp.variables:
+        missing: Any = data[name].isna()
         assert list(imp.imp[name].columns) == [1, 2, 3]
-        rows = data.index[data[name].isna()]
+        rows = data.index[missing]
         assert imp.imp[name].index.equals(rows)
         expected = imp.complete(3).loc[rows, name].astype(object)
         assert (imp.imp[name][3].astype(object) == expected).all()
@@ -114,7 +115,7 @@ def test_imputed_traces_are_those_of_the_completed_data(
             cells = column[data[name].isna()]
             assert imp.chain_mean[v, -1, i] == pytest.approx(cells.mean(), rel=1e-9)
             assert imp.chain_var[v, -1, i] == pytest.approx(cells.var(), rel=1e-9)
-            groups = column.groupby(frame["g"])
+            groups: Any = column.groupby(frame["g"])
             between = (sizes * (groups.mean() - column.mean()) ** 2).sum() / (CLUSTERS - 1)
             within = (groups.var() * (sizes - 1)).sum() / (N - CLUSTERS)
             component = (between - within) / SIZE

@@ -6,6 +6,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.random.bits import box_muller, words
 
+Carry = tuple[Int[Array, ""], Float[Array, " n"]]
+
 
 def log_gamma(
     key: Key[Array, ""], counter: Int[Array, ""], shape: Float[Array, "*n"]
@@ -28,28 +30,35 @@ def log_gamma(
     shape is raised by one and corrected by :math:`u^{1/s}` in logarithms, where it
     cannot underflow.
     """
-    small = shape < 1
-    d = jnp.where(small, shape + 1, shape) - 1 / 3
-    c = jax.lax.rsqrt(9 * d)
-    pending = jnp.full_like(shape, jnp.inf)
+    flat = jnp.ravel(shape)
+    pending = jnp.full_like(flat, jnp.inf)
 
-    def unfinished(carry: tuple[Int[Array, ""], Float[Array, "*n"]]) -> Bool[Array, ""]:
+    def unfinished(carry: Carry) -> Bool[Array, ""]:
         return jnp.any(carry[1] == jnp.inf)
 
-    def propose(
-        carry: tuple[Int[Array, ""], Float[Array, "*n"]],
-    ) -> tuple[Int[Array, ""], Float[Array, "*n"]]:
+    def propose(carry: Carry) -> Carry:
         at, chosen = carry
-        # One flat draw for both uniforms and the normal: the cheapest to vectorise.
-        first, second = words(key, at, (2 * shape.size,), shape.dtype)
-        radius, u = first.reshape(2, *shape.shape)
-        angle, boost = second.reshape(2, *shape.shape)
-        x = box_muller(radius, angle)
-        t = 1 + c * x
-        log_v = 3 * jnp.log(jnp.where(t > 0, t, 1))
-        accepted = (t > 0) & (jnp.log(u) < 0.5 * x * x + d * (1 - t**3 + log_v))
-        value = jnp.log(d) + log_v + jnp.where(small, jnp.log(boost) / shape, 0)
+        value = _propose(key, at, flat)
         # One array in, one out: the proposal is then computed once, not once per use.
-        return at + 1, jnp.where((chosen == jnp.inf) & accepted, value, chosen)
+        return at + 1, jnp.where(chosen == jnp.inf, value, chosen)
 
-    return jax.lax.while_loop(unfinished, propose, (jnp.asarray(counter), pending))[1]
+    drawn = jax.lax.while_loop(unfinished, propose, (jnp.asarray(counter), pending))[1]
+    return drawn.reshape(shape.shape)
+
+
+def _propose(
+    key: Key[Array, ""], counter: Int[Array, ""], shape: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """Propose every variate once; infinity where the proposal is rejected."""
+    small = shape < 1
+    d = jnp.where(small, shape + 1, shape) - 1 / 3
+    # One flat draw for both uniforms and the normal: the cheapest to vectorise.
+    first, second = words(key, counter, (2 * shape.size,), shape.dtype)
+    radius, u = jnp.split(first, 2)
+    angle, boost = jnp.split(second, 2)
+    x = box_muller(radius, angle)
+    t = 1 + jax.lax.rsqrt(9 * d) * x
+    log_v = 3 * jnp.log(jnp.where(t > 0, t, 1))
+    accepted = (t > 0) & (u < jnp.exp(0.5 * x * x + d * (1 - t**3 + log_v)))
+    value = jnp.log(d) + log_v + jnp.where(small, jnp.log(boost) / shape, 0)
+    return jnp.where(accepted, value, jnp.inf)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:W1[34]")
 COMPILED: list[str] = []
 
 
-def note(event: str, duration: float, **kwargs: Any) -> None:
+def note(event: str, duration_secs: float, **kwargs: Any) -> None:
     if event == "/jax/core/compile/backend_compile_duration":
         COMPILED.append(str(kwargs.get("fun_name")))
 

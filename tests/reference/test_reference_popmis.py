@@ -85,9 +85,9 @@ def test_reference_pooled_standard_errors(both: Comparison) -> None:
 
 
 def test_reference_variance_components_of_the_analysis(both: Comparison) -> None:
-    ours = both.ours.extra.set_index("term")["estimate"]
+    ours: Any = both.ours.extra.set_index("term")["estimate"]
     for name, term in COMPONENTS.items():
-        expected = both.r[name].iloc[0]
+        expected: Any = both.r[name].iloc[0]
         if name == "cov":
             assert abs(ours[term] - expected) < 0.02
         else:

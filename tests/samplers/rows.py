@@ -57,6 +57,9 @@ class Rows:
                 cut = rows[begin : begin + self.block]
                 blocks.append(np.pad(cut, (0, self.block - len(cut)), constant_values=-1))
         blocks += [np.full(self.block, -1)] * self.filled[1]
+        if len(blocks) == self.n_clusters + self.filled[0]:
+            # As many blocks as clusters would mean one each.
+            blocks.append(np.full(self.block, -1))
         return np.stack(blocks)
 
     @cached_property

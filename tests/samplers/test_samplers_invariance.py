@@ -221,20 +221,18 @@ def laws_by_cluster(*, half_t: bool) -> dict[str, Cdf]:
     }
 
 
-@pytest.mark.parametrize("half_t", [False, True])
 @pytest.mark.parametrize(
     ("replicate", "distributions"),
     [(one_variance, laws_one_variance), (variance_by_cluster, laws_by_cluster)],
 )
 def test_steps_keep_the_joint_law(
-    replicate: Callable[..., dict[str, jax.Array]],
-    distributions: Callable[..., dict[str, Cdf]],
-    half_t: bool,
+    replicate: Callable[..., dict[str, jax.Array]], distributions: Callable[..., dict[str, Cdf]]
 ) -> None:
-    draws = draws_after_steps(replicate, half_t=half_t, seed=1)
+    """Under the half-t prior; the inverse-Wishart one is in the test of the alarm."""
+    draws = draws_after_steps(replicate, half_t=True, seed=1)
     assert np.all(draws["dead"] == 0)
     assert np.all(draws["filled"] == 0)
-    assert adjusted_pvalue(draws, distributions(half_t=half_t)) > FALSE_ALARM_RATE
+    assert adjusted_pvalue(draws, distributions(half_t=True)) > FALSE_ALARM_RATE
 
 
 Mistake = jax.Array
@@ -246,7 +244,7 @@ def wrong_twins(
     """Put mistakes into a sampler, all in one program: an argument selects which is made."""
 
     def made(name: str) -> jax.Array:
-        return mistake == which.get(name, -1)
+        return mistake == which.get(name, len(which))
 
     beta, effects, shapes = lm.draw_beta, lm.draw_b, lm.psi_shapes
     all_shapes, draw_root_psi = lm.gamma_shapes, lm.draw_root_psi
@@ -346,7 +344,7 @@ def test_the_alarm_works(
     replicate: Callable[..., dict[str, jax.Array]],
     distributions: Callable[..., dict[str, Cdf]],
 ) -> None:
-    """The test can fail: it sees each of these mistakes, and passes without one."""
+    """The sampler passes under an inverse-Wishart prior, and each of these mistakes is seen."""
     which = {name: i for i, name in enumerate(TWINS[module])}
 
     def program(keys: jax.Array, mistake: Mistake) -> dict[str, jax.Array]:
@@ -362,5 +360,4 @@ def test_the_alarm_works(
         name: adjusted_pvalue(unfold(compiled(keys, jnp.asarray(i))), expected)
         for name, i in which.items()
     }
-    print(pvalues)
     assert max(pvalues.values()) < FALSE_ALARM_RATE, pvalues

@@ -1,7 +1,6 @@
 """Bayesian linear regression against its closed form."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
