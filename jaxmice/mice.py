@@ -1,5 +1,7 @@
 """The front door: impute a data frame."""
 
+import difflib
+import inspect
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +22,6 @@ from jaxmice.frame import encode
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
 from jaxmice.model.problem import Prepared, make_problem
-
-SETUP_ARGUMENTS = ("method", "predictor_matrix", *(setup.__kwdefaults__ or ()))
 
 
 def mice(
@@ -114,7 +114,7 @@ def mice(
         if clash := [name for name in [*given, cluster is not None and "cluster"] if name]:
             raise ModelError("E50", f"pass either model= or {', '.join(map(str, clash))}")
     else:
-        _check_names(setup_options)
+        _check_names(mice, setup_options)
         model = setup(data, method, predictor_matrix, cluster=cluster, **setup_options)
     seconds = time.perf_counter() - began
     results = _run(
@@ -162,7 +162,9 @@ def replicate(
         E55: the data sets lead to different imputation models.
     """
     m = _count(m, "E09", "m must be a positive integer", 1)
-    _check_names(setup_options)
+    _check_names(replicate, setup_options)
+    if not frames:
+        raise DataError("E02", "replicate() needs at least one data set")
     began = time.perf_counter()
     models = [setup(frame, method, predictor_matrix, **setup_options) for frame in frames]
     for number, model in enumerate(models[1:], 2):
@@ -176,19 +178,22 @@ def replicate(
     return _run(models, m, maxit, "sample", seed, device, precision, chunk_chains, False, seconds)
 
 
-def _check_names(setup_options: Mapping[str, Any]) -> None:
-    """Refuse an argument that neither `mice` nor `setup` knows."""
-    import difflib
-
+def _check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) -> None:
+    """Refuse an argument that neither the caller nor `setup` knows."""
+    known = [*inspect.signature(setup).parameters, *inspect.signature(caller).parameters]
     for name in setup_options:
-        if name not in SETUP_ARGUMENTS:
-            near = difflib.get_close_matches(name, SETUP_ARGUMENTS, 1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"mice() got an unexpected argument {name!r}{hint}")
+            raise TypeError(f"{caller.__name__}() got an unexpected argument {name!r}{hint}")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _count(value: Any, code: str, message: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    if not _is_int(value) or value < least:
         raise DataError(code, f"{message}, got {value!r}")
     return int(value)
 
@@ -197,10 +202,11 @@ def _seed(seed: Any) -> int:
     """Return the seed as a number below 2^64."""
     if seed is None:
         return secrets.randbits(64)
-    if isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+    is_key = isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key)
+    if is_key and seed.shape == ():
         high, low = (int(part) for part in np.asarray(jax.random.key_data(seed)).ravel()[-2:])
         return (high << 32) | low
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+    if not _is_int(seed) or not 0 <= seed < 2**64:
         message = f"seed must be an integer from 0 to 2^64 - 1, a JAX key or None, got {seed!r}"
         raise RunError("E53", message)
     return int(seed)
@@ -231,8 +237,10 @@ def _run(
     events = EventLog()
     n_iterations = _iterations(maxit, models[0], events)
     began = time.perf_counter()
-    if chunk_chains is not None:
-        _count(chunk_chains, "E53", "chunk_chains must be a positive integer", 1)
+    if chunk_chains is not None and (not _is_int(chunk_chains) or chunk_chains < 1):
+        raise RunError("E53", f"chunk_chains must be a positive integer, got {chunk_chains!r}")
+    if not isinstance(progress, bool) and not callable(progress):
+        raise RunError("E53", f"progress must be True, False or a function, got {progress!r}")
     prepared = make_problem(models, _starts(models, init))
     device, precision = resolve(device, precision)
     session = Session(
@@ -342,15 +350,17 @@ def _results(
             rows, place = rows[place >= 0], place[place >= 0]
             values = drawn[r].reshape(len(session.chains), -1)[:, place].T.astype(float)
             values = values * scale.scale + scale.location
-            if any(v.method.donor_based for v in model.visits if v.target == target):
+            is_donated = any(v.method.donor_based for v in model.visits if v.target == target)
+            is_start = session.iteration == 0 and session.problem.start is None
+            if is_donated or is_start:
                 values = _snap(values, np.unique(column.values[~column.missing]))
             cells[target] = (rows, values)
             first = 1.0 if column.categories else 0.0
-            units = {"mean": scale.scale, "variance": scale.scale**2}
             for name in names:
-                unit = units.get(name, scale.scale**2)
-                shift = scale.location + first if name == "mean" else 0.0
-                traces[name].append(raw[target][name][r] * unit + shift)
+                power, shift = (1, scale.location + first) if name == "mean" else (2, 0.0)
+                with np.errstate(over="ignore"):
+                    unit = np.float64(scale.scale) ** power
+                    traces[name].append(raw[target][name][r] * unit + shift)
         log = EventLog([*model.events, *session.events])
         shape = (0, session.iteration, len(session.chains))
         out.append(

@@ -43,6 +43,8 @@ def resolve(device: Any, precision: str | None) -> tuple[Any, str]:
     """
     if precision not in (None, "float64", "float32"):
         raise RunError("E53", f"precision must be 'float64' or 'float32', got {precision!r}")
+    if device is not None and not isinstance(device, (str, jax.Device)):
+        raise RunError("E53", f"device must be 'cpu', 'gpu' or a jax.Device, got {device!r}")
     if isinstance(device, str):
         try:
             device = jax.devices(device)[0]

@@ -6,6 +6,7 @@ shape that are imputed side by side (one, outside simulation studies).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -126,6 +127,9 @@ class Problem:
 
     leave_one_out: bool
     """Whether cluster means leave out the row itself."""
+
+    cluster_labels: tuple[tuple[Any, ...], ...]
+    """For every data set the ids of its clusters."""
 
     @property
     def reads_chains(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import jax
 import jax.numpy as jnp
@@ -130,13 +131,19 @@ class Session:
             if problem.start is not None:
                 size = len(chunk.chains)
                 chunk.columns = jnp.repeat(problem.start[:, None], size, axis=1)
-            elif not read:
-                shape = (R, len(chunk.chains), len(problem.carried), K, B)
+            elif not read or not problem.carried:
+                # At least one column, so that programs have something to index.
+                shape = (R, len(chunk.chains), max(len(problem.carried), 1), K, B)
                 chunk.columns = np.zeros(shape, problem.data.observed.dtype)
             else:
                 keys = self._keys(chunk, 0, "", 0)
-                draw = compiling.start_columns()
-                chunk.columns = draw(keys, problem.data, carried=problem.carried)
+                names = [problem.targets[index].encode() for index in problem.carried]
+                chunk.columns = compiling.start_columns()(
+                    keys,
+                    np.array([crc32(name) for name in names], np.uint32),
+                    problem.data,
+                    carried=problem.carried,
+                )
 
     def _keys(self, chunk: Chunk, iteration: int, block: str, number: int) -> Any:
         return streams.visit_keys(self._roots, chunk.chains, iteration, block, number)
@@ -191,9 +198,11 @@ class Session:
         replication, chain = np.unravel_index(np.argmax(bad), bad.shape)
         count, cluster = int(bad[replication, chain]), int(trace["bad_cluster"][replication, chain])
         number = int(self.chains[chain])
+        labels = self.problem.cluster_labels[replication]
+        label = labels[cluster] if cluster < len(labels) else cluster
         place = (
             f"block {step.block!r}, iteration {self.iteration}, chain {number}, "
-            f"first in cluster number {cluster + 1}: {count} non-finite draws"
+            f"first in cluster {label!r}: {count} non-finite draws"
         )
         if count > MAX_BAD * wanted[replication]:
             hint = "likely cause: values or predictors of extreme size; rescale them"
@@ -214,6 +223,9 @@ class Session:
         index = self.problem.targets.index(target)
         if target in self._chunks[0].drawn:
             return self._gather([chunk.drawn[target] for chunk in self._chunks])
+        if index not in self.problem.carried:
+            observed = np.asarray(self.problem.data.observed[:, index])[:, None]
+            return np.repeat(observed, len(self.chains), axis=1)
         # Not visited yet: starting values.
         column = self.problem.carried.index(index)
         return self._gather([chunk.columns[:, :, column] for chunk in self._chunks])
@@ -270,13 +282,14 @@ class Session:
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Turn the first interrupt into a flag; the second one interrupts."""
     seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not callable(before):
         yield lambda: False
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: Any) -> None:
-        if seen or not callable(before):
+        if seen:
             raise KeyboardInterrupt
         seen.append(number)
 
@@ -312,6 +325,7 @@ def _place(problem: Problem) -> Problem:
         carried=problem.carried,
         start=None if problem.start is None else jnp.asarray(problem.start),
         leave_one_out=problem.leave_one_out,
+        cluster_labels=problem.cluster_labels,
     )
 
 

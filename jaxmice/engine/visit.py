@@ -203,7 +203,11 @@ def make_trace(
 
 
 def start_columns(
-    keys: UInt32[Array, "R m 3 2"], data: Data, *, carried: tuple[int, ...]
+    keys: UInt32[Array, "R m 3 2"],
+    names: UInt32[Array, " c"],
+    data: Data,
+    *,
+    carried: tuple[int, ...],
 ) -> Float[Array, "R m c K B"]:
     """Fill the missing cells of all columns with draws from their observed values.
 
@@ -214,8 +218,9 @@ def start_columns(
         layout = data.layout
         at = jnp.array(carried)
         K, B = layout.row_live.shape
-        size, dtype = (len(carried), K, B), data.observed.dtype
-        uniform = uniforms(as_keys(keys)[0], jnp.zeros((), int), size, dtype)
+        key, dtype = as_keys(keys)[0], data.observed.dtype
+        # By name, so that other columns move no column's draws.
+        uniform = jax.vmap(lambda name: uniforms(key, name, (K, B), dtype))(names)
         J = layout.cluster_live.shape[0]
         # Any draw of its first block serves a whole cluster.
         first_block = jnp.clip(jnp.searchsorted(layout.block_cluster, jnp.arange(J)), 0, K - 1)

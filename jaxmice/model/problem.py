@@ -76,6 +76,7 @@ def make_problem(
         carried=first.carried,
         start=begun,
         leave_one_out=models[0].group_mean == "leave_one_out",
+        cluster_labels=tuple(m.frame.clusters.labels if m.frame.clusters else () for m in models),
     )
     scales = tuple({name: b.scales[name] for name in first.targets} for b in builders)
     return Prepared(problem, tuple(blocks), scales)

@@ -59,14 +59,20 @@ class Parameters(eqx.Module):
 
 
 def start(sums: Sums) -> Parameters:
-    """Return a start: no effects, one variance for all clusters, moderate spread."""
+    """Return a start: no effects, moderate spread, variances as the clusters show them.
+
+    The precisions must differ: given equal ones the first draw of a would be very large,
+    and the clusters would take long to grow apart again.
+    """
     sigma2 = lm.start_sigma2(sums)
+    df = jnp.maximum(sums.n - jnp.sum(sums.z_live), 0)
+    a = 2.0
     return Parameters(
         beta=jnp.zeros(sums.x_live.shape, sigma2.dtype),
         b=jnp.zeros_like(sums.k),
         root_psi=lm.start_root(sums, sigma2),
-        precision=jnp.full_like(sums.n, 1) / sigma2,
-        log_a=jnp.log(jnp.full((), 2, sums.k.dtype)),
+        precision=(a + df / 2) / (a * sigma2 + sums.rho / 2),
+        log_a=jnp.log(jnp.full((), a, sums.k.dtype)),
         s0=sigma2,
     )
 

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmice.linalg import UNROLLED, cholesky, eliminate, solve_lower, solve_lower_transposed
+from jaxmice.linalg import (
+    UNROLLED,
+    backward,
+    cholesky,
+    eliminate,
+    forward,
+    solve_lower,
+    solve_lower_transposed,
+)
 
 CASES = (
     ("float64", 1),
@@ -83,6 +91,23 @@ def test_factors_and_solutions_are_those_of_numpy(q: int, dtype: str) -> None:
     close(first(full), np.linalg.solve(a, b), dtype)
     assert factor.dtype == half.dtype == full.dtype == dtype
     assert np.all(np.triu(first(factor), 1) == 0)
+
+
+@cases(("float64", 1), ("float64", 4), ("float64", 9), ("float32", 3))
+def test_the_factor_in_pieces_solves_the_same(q: int, dtype: str) -> None:
+    rng = np.random.default_rng(q)
+    a, b = spread(rng, q, q), rng.normal(size=(BATCH, q, COLUMNS))
+
+    @jax.jit
+    def both(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        half = forward(a, b)
+        full = backward(half, [row[0] for row in half.solved])
+        return jnp.stack(half.solved), jnp.stack(full)
+
+    half, full = both(last(a, dtype), last(b, dtype))
+
+    close(first(half), np.linalg.solve(np.linalg.cholesky(a), b), dtype)
+    close(first(full), np.linalg.solve(a, b)[:, :, 0], dtype)
 
 
 @cases(("float64", 3), ("float64", 9))

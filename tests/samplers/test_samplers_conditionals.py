@@ -18,7 +18,7 @@ from tests.statistics import FALSE_ALARM_RATE, bonferroni, normal_pvalues, wisha
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
-N = 20_000
+N = 8_000
 SIZES, SEEN = (6, 2, 0, 3, 1, 5), (5, 0, 0, 3, 1, 2)
 SIGMA2_BY_CLUSTER = np.array([0.5, 1.0, 2.0, 0.1, 1.5, 0.7])
 PSI = {
@@ -106,8 +106,8 @@ def test_effects_follow_the_dense_posterior(
         atol=1e-12,
     )
     np.testing.assert_array_equal(np.asarray(b)[:, :, J:], 0)
-    # The test can fail: a twentieth of a standard deviation is seven errors of the mean.
-    off = mean + 0.05 * np.sqrt(np.diag(covariance))
+    # The test can fail: a tenth of a standard deviation is nine errors of the mean.
+    off = mean + 0.1 * np.sqrt(np.diag(covariance))
     assert bonferroni(normal_pvalues(draws, off, covariance)) < FALSE_ALARM_RATE
 
 

@@ -24,8 +24,8 @@ J = len(SIZES)
 ROWS = ragged(SIZES, SEEN, 2, 1, seed=8, filled=(0, 0), n_shared=(2, 1))
 HALF_T, BETA_PRECISION = 0.9, 0.25
 SPREAD = (1.0, 0.0, 0.7, 2.0, 4.0, 4.0)
-N_CHAINS, N_STEPS = 4_000, 300
-N_WARMUP, N_DRAWS, N_NUTS = 500, 2_000, 2
+N_CHAINS, N_STEPS = 3_000, 200
+N_WARMUP, N_DRAWS, N_NUTS = 400, 1_000, 2
 
 
 def outcome() -> np.ndarray:
