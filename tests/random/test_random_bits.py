@@ -72,14 +72,15 @@ def test_the_interval_is_open_at_its_ends(
 
 
 def test_a_draw_has_an_address() -> None:
-    """Several counters are several draws, and a longer first axis changes no number."""
+    """Another counter is another draw, and a longer first axis changes no number."""
     key = jax.random.key(3)
     dtype = jnp.dtype("float64")
-    together = uniforms(key, jnp.array([4, 9]), (2, 3), dtype)
+    other = uniforms(key, jnp.asarray(4), (2, 3), dtype)
+    short = uniforms(key, jnp.asarray(9), (2, 3), dtype)
     alone = uniforms(key, jnp.asarray(9), (5, 3), dtype)
     other_key = uniforms(jax.random.key(4), jnp.asarray(9), (5, 3), dtype)
 
-    np.testing.assert_array_equal(together[1], alone[:2])
-    everything = np.concatenate([np.ravel(together), np.ravel(alone)])
-    assert len(np.unique(everything)) == together[0].size + alone.size
+    np.testing.assert_array_equal(short, alone[:2])
+    everything = np.concatenate([np.ravel(other), np.ravel(alone)])
+    assert len(np.unique(everything)) == other.size + alone.size
     assert not np.any(np.isin(other_key, alone))

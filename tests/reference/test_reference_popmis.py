@@ -12,7 +12,9 @@ import pytest
 import jaxmice as jm
 
 HERE = Path(__file__).parent
-M = 100
+M = {"pmm_ignored": 1000}
+"""Imputations, where not 100: between imputations by pmm most of the variance lies, and with
+100 of ours the Monte-Carlo error of its standard error alone is 6 %."""
 COLUMNS = ["school", "popular", "sex", "texp"]
 ANALYSIS = "popular ~ sex * texp + (1 + sex | school)"
 
@@ -49,7 +51,7 @@ def compare(case: str) -> Comparison:
     method, codes, options = CASES[case]
     imp = jm.mice(
         jm.datasets.load_popmis()[COLUMNS],
-        m=M,
+        m=M.get(case, 100),
         method={"popular": method},
         predictor_matrix=pd.DataFrame([codes], index=["popular"], columns=COLUMNS),
         cluster="school" if codes[0] else None,
@@ -70,18 +72,14 @@ def both(request: pytest.FixtureRequest) -> Comparison:
 
 def test_reference_pooled_estimates_differ_by_monte_carlo_error_only(both: Comparison) -> None:
     b = both.r["b"].to_numpy()
-    error = np.sqrt(b / both.r["m"].to_numpy() + np.diag(both.ours.between) / M)
+    error = np.sqrt(b / both.r["m"].to_numpy() + np.diag(both.ours.between) / both.imp.m)
     z = (both.ours.params.to_numpy() - both.r["est"].to_numpy()) / error
     assert np.abs(z).max() < 3
 
 
 def test_reference_pooled_standard_errors(both: Comparison) -> None:
     ratio = both.ours.bse.to_numpy() / np.sqrt(both.r["t"].to_numpy())
-    # The variance between m imputations has relative error sqrt(2 / (m - 1)), here twice;
-    # for pmm it is most of the total, and 5 % is less than its error.
-    share = (both.r["b"] / both.r["t"]).to_numpy()
-    limit = np.maximum(0.05, 3 * share / 2 * np.sqrt(4 / (M - 1)))
-    assert (np.abs(ratio - 1) < limit).all()
+    assert (np.abs(ratio - 1) < 0.05).all()
 
 
 def test_reference_variance_components_of_the_analysis(both: Comparison) -> None:
@@ -97,7 +95,7 @@ def test_reference_variance_components_of_the_analysis(both: Comparison) -> None
 def test_reference_intraclass_correlation_of_the_completed_outcome(both: Comparison) -> None:
     pooled = jm.pool(both.imp.analyze("popular ~ 1 + (1 | school)"))
     icc = pooled.extra.set_index("term").loc["ICC|school", "estimate"]
-    error = both.r["icc_sd_over_imputations"].iloc[0] * np.sqrt(2 / M)
+    error = both.r["icc_sd_over_imputations"].iloc[0] * np.sqrt(2 / 100)
     assert abs(icc - both.r["icc"].iloc[0]) < 3 * error
 
 
@@ -109,5 +107,5 @@ def test_reference_distribution_of_every_imputed_cell(case: str) -> None:
     mean, deviation = draws.mean(axis=1).to_numpy(), draws.std(axis=1).to_numpy()
     assert abs(np.mean(mean - r["mean"])) < 0.02
     # Of two runs of R with m = 100 the cell means correlate by 0.9951.
-    assert np.corrcoef(mean, r["mean"])[0, 1] > 0.994
+    assert np.corrcoef(mean, r["mean"])[0, 1] > 0.995
     assert np.mean(deviation / r["sd"]) == pytest.approx(1, abs=0.03)

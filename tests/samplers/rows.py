@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,11 +68,13 @@ class Rows:
         """Where the rows lie."""
         last = self.n_clusters + self.filled[0] - 1
         first = np.where(self.place[:, 0] >= 0, self.cluster[self.place[:, 0]], last)
-        return Layout(
-            row_live=self.place >= 0,
-            block_cluster=first.astype(np.int32),
-            cluster_live=np.arange(last + 1) < self.n_clusters,
+        # On the host: a constant of whatever program is compiled from it.
+        leaves: tuple[Any, ...] = (
+            self.place >= 0,
+            first.astype(np.int32),
+            np.arange(last + 1) < self.n_clusters,
         )
+        return Layout(*leaves)
 
     def arrange(self, values: jax.Array | np.ndarray) -> jax.Array:
         """Arrange values by row, last axis n, in blocks."""

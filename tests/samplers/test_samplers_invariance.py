@@ -116,7 +116,7 @@ def common_quantities(y: jax.Array, after: Any, sigma: jax.Array) -> dict[str, j
         "rss": jnp.sum(e**2),
         "score": X.T @ e / norm,
         "single": e[np.flatnonzero(ROWS.cluster == SINGLE)[0]],
-        "dead": sum(jnp.sum(jnp.abs(x)) for x in (after.beta[jnp.array(DEAD)], after.b[1])),
+        "dead": jnp.sum(jnp.abs(after.beta[jnp.array(DEAD)])) + jnp.sum(jnp.abs(after.b[1])),
         "filled": jnp.sum(jnp.abs(after.b[:, J:])),
     }
 

@@ -38,26 +38,26 @@ def outcome() -> np.ndarray:
 
 def model(y: jax.Array, *, by_cluster: bool) -> None:
     """Write the model down once more."""
-    beta = numpyro.sample("beta", dist.Normal(0, BETA_PRECISION**-0.5).expand([3]).to_event(1))
-    tau = numpyro.sample("tau", dist.HalfNormal(1).mask(False).expand([2]).to_event(1))
-    rho = numpyro.sample("rho", dist.Uniform(-1, 1))
+    beta: Any = numpyro.sample("beta", dist.Normal(0, BETA_PRECISION**-0.5).expand([3]).to_event(1))
+    tau: Any = numpyro.sample("tau", dist.HalfNormal(1).mask(False).expand([2]).to_event(1))
+    rho: Any = numpyro.sample("rho", dist.Uniform(-1, 1))
     # Huang and Wand's density of Psi, their mixing variables integrated out, in terms of
     # (tau, rho): deviations half-t, correlation uniform, but not independent of each other.
     rest = tau**2 * (1 - rho**2)
     log_prior = -3 * jnp.log(jnp.prod(tau) ** 2 * (1 - rho**2)) + 2 * jnp.sum(jnp.log(tau))
     numpyro.factor("psi", log_prior - 2 * jnp.sum(jnp.log(2 / rest + 1 / HALF_T**2)))
-    z = numpyro.sample("z", dist.Normal(0, 1).expand([2, J]).to_event(2))
+    z: Any = numpyro.sample("z", dist.Normal(0, 1).expand([2, J]).to_event(2))
     root = jnp.array([[1.0, 0.0], [0.0, 0.0]]).at[1, 0].set(rho).at[1, 1].set((1 - rho**2) ** 0.5)
     b = (tau[:, None] * root) @ z
     mean = jnp.asarray(ROWS.X) @ beta + jnp.sum(jnp.asarray(ROWS.Z).T * b.T[ROWS.cluster], axis=1)
     if by_cluster:
-        log_a = numpyro.sample("log_a", dist.Normal(SPREAD[2], SPREAD[3] ** -0.5))
-        s0 = numpyro.sample("s0", dist.Gamma(SPREAD[4], SPREAD[5]))
+        log_a: Any = numpyro.sample("log_a", dist.Normal(SPREAD[2], SPREAD[3] ** -0.5))
+        s0: Any = numpyro.sample("s0", dist.Gamma(SPREAD[4], SPREAD[5]))
         a = jnp.exp(log_a)
-        precision = numpyro.sample("precision", dist.Gamma(a, a * s0).expand([J]).to_event(1))
+        precision: Any = numpyro.sample("precision", dist.Gamma(a, a * s0).expand([J]).to_event(1))
         sigma = precision[ROWS.cluster] ** -0.5
     else:
-        sigma2 = numpyro.sample("sigma2", dist.InverseGamma(2.0, 1.5))
+        sigma2: Any = numpyro.sample("sigma2", dist.InverseGamma(2.0, 1.5))
         sigma = jnp.sqrt(sigma2)
     numpyro.sample("y", dist.Normal(mean, sigma).to_event(1), obs=y)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxmice.methods import REGISTRY
+from jaxmice.methods.two_level_pan import TwoLevelPan
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import make_sums
 from jaxmice.target import Target
@@ -73,7 +73,7 @@ def test_one_way_layout_follows_its_grid_posterior(name: str) -> None:
     rows = ragged((N,) * J, (N,) * J, 1, 0, n_shared=(1, 0), filled=(1, 1))
     rank = np.array([np.sum(rows.cluster[:i] == j) for i, j in enumerate(rows.cluster)])
     target = rows.target(y[rows.cluster, rank])
-    method = REGISTRY["2l.pan"].from_options(prior=name)
+    method = TwoLevelPan(prior=name)
     prior = method.make_prior(target, make_sums(target, by_cluster=False))
 
     keys = jax.random.split(jax.random.key(1), N_CHAINS)
