@@ -71,7 +71,11 @@ def visit(
         begun = method.init(key_init, sums)
         begun = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
         state = method.step(key_step, begun, sums, n_steps)
-        drawn = once(n_steps, lambda: method.impute(key_impute, state, target) - spec.y_shift)
+        drawn = once(
+            n_steps,
+            lambda: method.impute(key_impute, state, target) - spec.y_shift,
+            jnp.zeros_like(target.y),
+        )
         seen, wanted = data.seen[spec.target], data.where[spec.target]
         before = jnp.where(seen, data.observed[spec.target], columns[spec.column])
         bad = wanted & ~jnp.isfinite(drawn)

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -66,45 +66,64 @@ def uniforms(
     return jax.lax.bitcast_convert_type(mantissa, jnp.float32) - jnp.float32(1 - 2.0**-24)
 
 
-def once(bound: Int[Array, ""], draw: Callable[[], Float[Array, "*n"]]) -> Float[Array, "*n"]:
-    """Evaluate a draw in a loop of one turn.
+def once(
+    bound: Int[Array, ""], draw: Callable[[], Float[Array, "*n"]], blank: Float[Array, "*n"]
+) -> Float[Array, "*n"]:
+    """Evaluate a draw in a loop of one turn; ``blank`` has its shape.
 
     What leaves a loop exists in memory. Otherwise XLA repeats the arithmetic of a random
     number in everything that uses it: several times the compile and run time. The bound,
     one or more, must be traced, or XLA would take the loop apart.
     """
-    shape = jax.eval_shape(draw)
-    zeros = jnp.zeros(shape.shape, shape.dtype)
-    return jax.lax.fori_loop(0, jnp.minimum(bound, 1), lambda _, __: draw(), zeros)
+    return jax.lax.fori_loop(0, jnp.minimum(bound, 1), lambda _, __: draw(), blank)
 
 
 def words(
-    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    shape: tuple[int, ...],
+    dtype: jnp.dtype,
+    place: UInt32[Array, "..."] | None = None,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Draw two uniforms on (0, 1) for every place, on a grid of 2^-32 (float32: 2^-24)."""
+    """Draw two uniforms on (0, 1) for every place, on a grid of 2^-32 (float32: 2^-24).
+
+    Arguments as for `uniforms`, and ``place``, the second part of the address of every
+    element; by default its place in the array, row by row.
+    """
     n_bits = 32 if dtype == jnp.float64 else 24
-    high, low = (word >> np.uint32(32 - n_bits) for word in _bits(key, counter, shape))
+    pair = _bits(key, counter, shape, place)
+    high, low = (word >> np.uint32(32 - n_bits) for word in pair)
     step = jnp.asarray(2.0**-n_bits, dtype)
     return (high.astype(dtype) + 0.5) * step, (low.astype(dtype) + 0.5) * step
 
 
-def _bits(key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...]) -> Any:
+def _bits(
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    shape: tuple[int, ...],
+    place: UInt32[Array, "..."] | None = None,
+) -> Any:
     """Return two random words of 32 bits for every place of a draw."""
-    place = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    if place is None:
+        place = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     first = jnp.full(shape, counter).astype(jnp.uint32)
     word = jax.random.key_data(key)
     return threefry(word[0], word[1], first, place)
 
 
 def normals(
-    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    shape: tuple[int, ...],
+    dtype: jnp.dtype,
+    place: UInt32[Array, "..."] | None = None,
 ) -> Float[Array, "..."]:
-    """Draw standard normals; arguments as for `uniforms`.
+    """Draw standard normals; arguments as for `words`.
 
     Values reach 6.7 (float32: 5.8), beyond which a normal variate falls once in 10^10
     (10^8) draws.
     """
-    return box_muller(*words(key, counter, shape, dtype))
+    return box_muller(*words(key, counter, shape, dtype, place))
 
 
 def box_muller(radius: Float[Array, "*n"], angle: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -158,7 +158,12 @@ def in_batches(
     first of its counters.
     """
     q, p, J = sums.z_live.shape[0], sums.x_live.shape[0], sums.cluster_live.shape[0]
-    width = p + q * q + 2 + J * q
+    few = p + q * q + 2
+    blank = jnp.zeros((few + q * J,), sums.k.dtype)
+    # Stored with the clusters last, addressed with them first: so empty clusters that
+    # fill up the shape move no number.
+    by_cluster = few + jnp.arange(q)[:, None] + q * jnp.arange(J)
+    place = jnp.concatenate([jnp.arange(few), jnp.ravel(by_cluster)]).astype(jnp.uint32)
 
     def batch(index: Int[Array, ""], state: State) -> State:
         begin = index * BATCH
@@ -167,14 +172,14 @@ def in_batches(
 
         def body(i: Int[Array, ""], state: State) -> State:
             counter = (begin + i) * COUNTERS
-            own = once(n_steps, lambda: normals(key, counter, (width,), sums.k.dtype))
+            own = once(
+                n_steps, lambda: normals(key, counter, blank.shape, blank.dtype, place), blank
+            )
             noise = Noise(
                 beta=own[:p],
                 psi=own[p : p + q * q].reshape(q, q),
-                # Those of the clusters come last: empty clusters that fill up the shape
-                # move no other number.
-                b=own[width - J * q :].reshape(J, q).T,
-                spare=own[p + q * q : p + q * q + 2],
+                b=own[few:].reshape(q, J),
+                spare=own[p + q * q : few],
                 gammas=gammas[i],
             )
             return one(counter, noise, state)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from jaxmice.errors import ModelError
 from jaxmice.methods import REGISTRY, Method, register_method
+from jaxmice.methods.two_level_pan import TwoLevelPan
 from jaxmice.samplers.sums import make_sums
 from jaxmice.target import Target
 from tests.samplers.rows import Rows, ragged
@@ -120,7 +121,7 @@ def test_the_prior_of_pan_is_in_the_units_of_the_data() -> None:
     T = np.array([[0.5, 0.2], [0.0, 3.0]])
     target = Target(**{**vars(target), "y_scale": jnp.asarray(4.0), "z_units": jnp.asarray(T)})
     sums = make_sums(target, by_cluster=False)
-    prior = REGISTRY["2l.pan"].from_options(prior="pan").make_prior(target, sums)
+    prior = TwoLevelPan(prior="pan").make_prior(target, sums)
 
     assert float(prior.sigma2_df) == 1
     assert float(prior.sigma2_rate) == 1 / 16

@@ -26,8 +26,9 @@ def draw_many(n_donors: int, *, exact_k: bool, is_donor: np.ndarray = IS_DONOR) 
     """Return draws (N_DRAWS, rows) of donors' positions."""
 
     def one(key: jax.Array) -> jax.Array:
-        arrays = map(jnp.asarray, (VALUES, DONOR, RECIPIENT, is_donor))
-        return draw_donors(key, *arrays, n_donors, exact_k=exact_k)
+        values, donor, recipient = map(jnp.asarray, (VALUES, DONOR, RECIPIENT))
+        may_give = jnp.asarray(is_donor)
+        return draw_donors(key, values, donor, recipient, may_give, n_donors, exact_k=exact_k)
 
     keys = jax.random.split(jax.random.key(4), N_DRAWS)
     return np.asarray(jax.jit(jax.vmap(one))(keys)).astype(int) - 100
@@ -37,7 +38,7 @@ def ball(recipient: float, is_donor: np.ndarray, k: int) -> list[int]:
     """Return the donors that are as near as the k-th nearest."""
     distance = np.where(is_donor, np.abs(DONOR - recipient), np.inf)
     radius = np.sort(distance)[min(k, int(is_donor.sum())) - 1]
-    return list(np.flatnonzero(distance <= radius * (1 + 1e-12)))
+    return np.flatnonzero(distance <= radius * (1 + 1e-12)).tolist()
 
 
 def test_the_pool_is_the_ball_and_its_donors_equally_likely() -> None:
