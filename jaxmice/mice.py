@@ -1,6 +1,5 @@
 """The front door: impute a data frame."""
 
-import difflib
 import inspect
 import secrets
 import time
@@ -22,6 +21,7 @@ from jaxmice.frame import encode
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
 from jaxmice.model.problem import Prepared, make_problem
+from jaxmice.wording import near
 
 
 def mice(
@@ -183,9 +183,8 @@ def _check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) -
     known = [*inspect.signature(setup).parameters, *inspect.signature(caller).parameters]
     for name in setup_options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{caller.__name__}() got an unexpected argument {name!r}{hint}")
+            message = f"{caller.__name__}() got an unexpected argument {name!r}"
+            raise TypeError(f"{message}; {near(name, known)}")
 
 
 def _is_int(value: Any) -> bool:

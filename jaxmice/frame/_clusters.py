@@ -8,8 +8,8 @@ import pandas as pd
 from jaxmice.errors import DataError
 from jaxmice.events import EventLog
 from jaxmice.frame._kinds import factorize
-from jaxmice.frame._text import near, rows_at, some
 from jaxmice.frame.columns import Clusters
+from jaxmice.wording import near, rows_at, some
 
 MISSING_CLUSTER = ("error", "own", "drop")
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from jaxmice.errors import DataError
 from jaxmice.events import EventLog
-from jaxmice.frame._text import raise_all, some
+from jaxmice.wording import raise_all, some
 
 
 def as_frame(data: Any, columns: Sequence[str] | None) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pandas as pd
 from pandas.api import types as pdt
 
 from jaxmice.errors import DataError
-from jaxmice.frame._text import rows_at, some
 from jaxmice.frame.columns import Kind
+from jaxmice.wording import rows_at, some
 
 OBJECT_NUMBERS = {"integer", "floating", "mixed-integer-float"}
 """Object columns that hold nothing but numbers; they are read as numbers."""

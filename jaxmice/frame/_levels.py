@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxmice.events import EventLog
-from jaxmice.frame._text import near, raise_all, some
 from jaxmice.frame.columns import Clusters, Column
+from jaxmice.wording import near, raise_all, some
 
 ALMOST_CONSTANT = 0.01
 """Share of varying clusters below which a column looks like level 2 with errors in it."""

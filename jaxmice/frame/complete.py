@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jaxmice.errors import DataError
-from jaxmice.frame._text import near, some
+from jaxmice.wording import near, some
 
 Cells = Mapping[str, tuple[npt.NDArray[np.integer], pd.Series]]
 """Per column the row positions of imputed cells, and their decoded values."""

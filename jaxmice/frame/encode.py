@@ -14,8 +14,8 @@ from jaxmice.frame._clusters import cluster_name, code_clusters
 from jaxmice.frame._input import as_frame, check_shape
 from jaxmice.frame._kinds import code_column, code_ids
 from jaxmice.frame._levels import find_levels
-from jaxmice.frame._text import raise_all, some
 from jaxmice.frame.columns import Clusters, Column, Frame
+from jaxmice.wording import raise_all, some
 
 MIN_CELL = 5
 """A category seen less often than this is reported."""

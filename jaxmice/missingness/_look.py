@@ -8,7 +8,7 @@ import numpy as np
 from jaxmice.errors import DataError, JaxMiceWarning
 from jaxmice.events import EventLog
 from jaxmice.frame import Column, Frame, encode
-from jaxmice.frame._text import near
+from jaxmice.wording import near
 
 
 def look(data: Any, cluster: str | None = None) -> Frame:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from jaxmice.errors import ModelError
-from jaxmice.frame._text import near, some
 from jaxmice.model.names import check_names
+from jaxmice.wording import near, some
 
 Blocks = dict[str, tuple[str, ...]]
 

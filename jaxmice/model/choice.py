@@ -5,10 +5,10 @@ from typing import Any
 
 from jaxmice.errors import ModelError
 from jaxmice.frame import Frame, check_target
-from jaxmice.frame._text import near, some
 from jaxmice.methods import REGISTRY, Method
 from jaxmice.model.blocks import Blocks
 from jaxmice.model.names import Complaints, check_names
+from jaxmice.wording import near, some
 
 CONSTANT = "constant"
 """Stands for the method of a column that shows one value; it is filled in and never imputed."""

@@ -8,11 +8,11 @@ import numpy as np
 from jaxmice.errors import ModelError
 from jaxmice.events import EventLog
 from jaxmice.frame import Frame
-from jaxmice.frame._text import some
 from jaxmice.model.groups import Groups
 from jaxmice.model.moments import Moments
 from jaxmice.model.names import Complaints, warn
 from jaxmice.model.row import Row, expansion
+from jaxmice.wording import some
 
 WEAK_SLOPE = 0.9
 """A slope is weak if its column is constant in more than this share of the clusters."""

@@ -7,9 +7,9 @@ import pandas as pd
 
 from jaxmice.errors import DataError
 from jaxmice.frame import Frame
-from jaxmice.frame._text import near, some
 from jaxmice.model.groups import Groups
 from jaxmice.model.names import warn
+from jaxmice.wording import near, some
 
 KEYWORDS = ("missing", "observed", "all", "none")
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable
 
 from jaxmice.errors import JaxMiceWarning, ModelError
-from jaxmice.frame._text import near, some
+from jaxmice.wording import near, some
 
 
 class Complaints:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmice.errors import ModelError
-from jaxmice.frame._text import some
 from jaxmice.methods import Method
 from jaxmice.model.blocks import Blocks
 from jaxmice.model.names import check_names
 from jaxmice.model.row import Row
+from jaxmice.wording import some
 
 Options = Mapping[str, Mapping[str, Any]]
 

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from jaxmice.errors import ModelError
-from jaxmice.frame._text import near
 from jaxmice.model import role
 from jaxmice.model.names import check_names
+from jaxmice.wording import near
 
 _CODES: dict[frozenset[str], int] = {
     frozenset(): 0,

@@ -8,7 +8,6 @@ import numpy as np
 from jaxmice.errors import ModelError
 from jaxmice.events import EventLog
 from jaxmice.frame import Frame, deduce_level2, encode
-from jaxmice.frame._text import near, some
 from jaxmice.model.assemble import (
     Rows,
     choose_methods,
@@ -27,6 +26,7 @@ from jaxmice.model.model import ImputationModel, Visit
 from jaxmice.model.options import build_method, check_options, intercepts
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
 from jaxmice.model.row import Row
+from jaxmice.wording import near, some
 
 
 def setup(

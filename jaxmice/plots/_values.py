@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from jaxmice.frame._text import near
+from jaxmice.wording import near
 
 if TYPE_CHECKING:
     from jaxmice.imputed import ImputedData
