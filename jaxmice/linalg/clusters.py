@@ -13,7 +13,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Layout(eqx.Module):
-    """Where the rows of every cluster lie."""
+    """Where the rows of every cluster lie.
+
+    As many blocks as clusters (K = J) means that block j is all of cluster j.
+    """
 
     row_live: Bool[Array, "K B"]
     """False where a place of a block holds no row."""

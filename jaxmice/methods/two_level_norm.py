@@ -26,7 +26,7 @@ class TwoLevelNorm(TwoLevelNormal):
     precisions. Options: ``inner_iter``, ``burnin``, ``restart`` and ``prior``, one of
     ``"hw"`` (Huang and Wand for :math:`\Psi`, a half-normal for the coefficient of
     variation) and ``"kr"`` (that of R: flat on :math:`\Psi`, :math:`\sigma_0^2` and
-    :math:`1/(2a)`; it needs more than q + 2 clusters with data).
+    :math:`1/(2a)`; it needs 2 q + 2 clusters with data for q random effects).
 
     Missing data
     ------------
@@ -58,9 +58,10 @@ class TwoLevelNorm(TwoLevelNormal):
 
     def check(self, n_random: int, n_observed_clusters: int, where: str) -> None:
         """Raise a `ModelError` where a flat prior leaves the posterior improper."""
-        if self.prior == "kr" and n_observed_clusters < n_random + 3:
+        needed = 2 * n_random + 2
+        if self.prior == "kr" and n_observed_clusters < needed:
             message = (
-                f"{where}: prior 'kr' needs at least {n_random + 3} clusters with observed "
+                f"{where}: prior 'kr' needs at least {needed} clusters with observed "
                 f"values for {n_random} random effects, found {n_observed_clusters}; "
                 "use prior='hw' or fewer random slopes"
             )

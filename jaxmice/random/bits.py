@@ -85,12 +85,12 @@ def words(
     dtype: jnp.dtype,
     place: UInt32[Array, "..."] | None = None,
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Draw two uniforms on (0, 1) for every place, on a grid of 2^-32 (float32: 2^-24).
+    """Draw two uniforms on (0, 1) for every place, on a grid of 2^-32 (float32: 2^-23).
 
     Arguments as for `uniforms`, and ``place``, the second part of the address of every
     element; by default its place in the array, row by row.
     """
-    n_bits = 32 if dtype == jnp.float64 else 24
+    n_bits = 32 if dtype == jnp.float64 else 23
     pair = _bits(key, counter, shape, place)
     high, low = (word >> np.uint32(32 - n_bits) for word in pair)
     step = jnp.asarray(2.0**-n_bits, dtype)

@@ -21,7 +21,7 @@ def log_gamma(
     counter
         Counter of this draw; a few thousand further ones may be used.
     shape
-        Shape of each variate, positive; the rate is one.
+        Shape of each variate, positive (NaN comes back otherwise); the rate is one.
 
     Notes
     -----
@@ -61,4 +61,5 @@ def _propose(
     log_v = 3 * jnp.log(jnp.where(t > 0, t, 1))
     accepted = (t > 0) & (u < jnp.exp(0.5 * x * x + d * (1 - t**3 + log_v)))
     value = jnp.log(d) + log_v + jnp.where(small, jnp.log(boost) / shape, 0)
-    return jnp.where(accepted, value, jnp.inf)
+    # A shape that no gamma variate has must not keep the loop waiting.
+    return jnp.where(shape > 0, jnp.where(accepted, value, jnp.inf), jnp.nan)

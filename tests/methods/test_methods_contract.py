@@ -129,3 +129,16 @@ def test_the_prior_of_pan_is_in_the_units_of_the_data() -> None:
     # Psi in raw units is T^-1 Psi T^-T with scale I.
     np.testing.assert_allclose(prior.psi_scale, T @ T.T)
     assert prior.half_t is None
+
+
+@pytest.mark.parametrize(("n_slopes", "n_clusters", "proper"), [(1, 5, False), (1, 6, True)])
+def test_a_flat_prior_is_refused_where_its_posterior_is_improper(
+    n_slopes: int, n_clusters: int, proper: bool
+) -> None:
+    """IW(J - q - 2, S) needs more than q - 1 degrees of freedom: J >= 2 q + 2."""
+    method = REGISTRY["2l.norm"].from_options(prior="kr")
+    if proper:
+        method.check(n_slopes + 1, n_clusters, "target 'y'")
+    else:
+        with pytest.raises(ModelError, match="E16.*needs at least 6 clusters"):
+            method.check(n_slopes + 1, n_clusters, "target 'y'")
