@@ -140,5 +140,5 @@ def test_a_flat_prior_is_refused_where_its_posterior_is_improper(
     if proper:
         method.check(n_slopes + 1, n_clusters, "target 'y'")
     else:
-        with pytest.raises(ModelError, match="E16.*needs at least 6 clusters"):
+        with pytest.raises(ModelError, match=r"E16.*needs at least 6 clusters"):
             method.check(n_slopes + 1, n_clusters, "target 'y'")
