@@ -1,4 +1,7 @@
-"""What the two-level normal methods share: options, priors, the run of inner steps."""
+"""What two-level methods share: the options of a chain that is carried from visit to visit.
+
+And what the normal ones share besides: priors, the run of inner steps.
+"""
 
 from typing import ClassVar
 
@@ -18,16 +21,13 @@ HALF_T_SCALE = 2.5
 """Scale of the half-t prior of standard deviations, per unit of the standardised y."""
 
 
-class TwoLevelNormal(Method):
-    """Gibbs sampling of a two-level normal regression, carried from visit to visit."""
+class TwoLevelGibbs(Method):
+    """Gibbs sampling of a two-level regression, carried from visit to visit."""
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"continuous", "integer", "binary_numeric"})
     codes: ClassVar[frozenset[int]] = frozenset({1, 2, 3, 4})
     cluster_codes: ClassVar[frozenset[int]] = frozenset({-2})
     needs_cluster: ClassVar[bool] = True
-    priors: ClassVar[tuple[str, ...]]
     restart_iter: ClassVar[int]
-    by_cluster: ClassVar[bool]
 
     inner_iter: int | None = None
     """Gibbs steps per visit after the first; by default 10, with ``restart`` those of R."""
@@ -38,14 +38,8 @@ class TwoLevelNormal(Method):
     restart: bool = eqx.field(default=False, static=True)
     """Start anew at every visit, as R does, instead of where the last one stopped."""
 
-    prior: str = eqx.field(default="hw", static=True)
-    """Name of the prior of the variances."""
-
     def __check_init__(self) -> None:
         """Refuse values that no visit could use."""
-        if isinstance(self.prior, str) and self.prior not in self.priors:
-            offered = ", ".join(map(repr, self.priors))
-            raise ModelError("E51", f"{self.name}: prior {self.prior!r} unknown; one of {offered}")
         for option, value in (("inner_iter", self.inner_iter), ("burnin", self.burnin)):
             if isinstance(value, (bool, float, str)) or (isinstance(value, int) and value < 1):
                 message = f"{self.name}: {option} must be a positive integer, got {value!r}"
@@ -56,6 +50,23 @@ class TwoLevelNormal(Method):
         if self.restart:
             return self.inner_iter or self.restart_iter, True
         return (self.burnin if first else self.inner_iter or 10), first
+
+
+class TwoLevelNormal(TwoLevelGibbs):
+    """Two-level normal regression."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"continuous", "integer", "binary_numeric"})
+    priors: ClassVar[tuple[str, ...]]
+    by_cluster: ClassVar[bool]
+
+    prior: str = eqx.field(default="hw", static=True)
+    """Name of the prior of the variances."""
+
+    def __check_init__(self) -> None:
+        """Refuse a prior that the method does not have."""
+        if isinstance(self.prior, str) and self.prior not in self.priors:
+            offered = ", ".join(map(repr, self.priors))
+            raise ModelError("E51", f"{self.name}: prior {self.prior!r} unknown; one of {offered}")
 
     def make_prior(self, target: Target, sums: Sums) -> lm.Prior:
         """Return the prior on the scale of the sums."""
