@@ -214,7 +214,7 @@ def _seed(seed: Any) -> int:
 def _iterations(maxit: Any, model: ImputationModel, events: EventLog) -> int:
     if maxit is not None:
         return _count(maxit, "E10", "maxit must be 0 or more", 0)
-    if len({visit.target for visit in model.visits}) == 1:
+    if len({visit.targets for visit in model.visits}) == 1:
         events.add("univariate", "a single column is imputed: one iteration is enough")
         return 1
     return 10
@@ -285,7 +285,7 @@ def _starts(models: Sequence[ImputationModel], init: Any) -> list[dict[str, np.n
         message = f"init must be 'sample', 'mean' or a data frame, got {init!r}"
         raise DataError("E47", message)
     model = models[0]
-    targets = {visit.target for visit in model.visits}
+    targets = {name for visit in model.visits for name in visit.targets}
     if lacking := sorted(targets - set(init.columns)):
         raise DataError("E47", f"init lacks the columns {', '.join(lacking)}")
     if len(init) != model.frame.n:
@@ -334,7 +334,14 @@ def _results(
     seconds: dict[str, float],
 ) -> list[ImputedData]:
     """Bring draws and traces back to rows and units, one result per data set."""
-    draws = {target: session.draws(target) for target in session.problem.targets}
+    # A complete column of a block that is drawn together has nothing to report.
+    wanted = {
+        name
+        for model in models
+        for name, cells in zip(model.frame.columns, model.where.T, strict=True)
+        if cells.any()
+    }
+    draws = {t: session.draws(t) for t in session.problem.targets if t in wanted}
     names = ("mean", "variance", "between", "within")
     raw = {t: {name: session.trace(t, name) for name in names} for t in draws}
     out = []
@@ -349,10 +356,13 @@ def _results(
             rows, place = rows[place >= 0], place[place >= 0]
             values = drawn[r].reshape(len(session.chains), -1)[:, place].T.astype(float)
             values = values * scale.scale + scale.location
-            is_donated = any(v.method.donor_based for v in model.visits if v.target == target)
+            methods = [visit.method for visit in model.visits if target in visit.targets]
+            is_donated = any(method.donor_based for method in methods)
             is_start = session.iteration == 0 and session.problem.start is None
             if is_donated or is_start:
                 values = _snap(values, np.unique(column.values[~column.missing]))
+            elif any(method.integral for method in methods):
+                values = np.round(values)
             cells[target] = (rows, values)
             first = 1.0 if column.categories else 0.0
             for name in names:

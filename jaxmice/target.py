@@ -1,4 +1,4 @@
-"""One incomplete variable with its predictors, as one chain sees it."""
+"""What a visit imputes, with its predictors, as one chain sees it."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,6 +40,9 @@ class Target(eqx.Module):
     f_chain: Float[Array, "fc K B"]
     """Columns with a fixed effect only, by chain."""
 
+    delta: Float[Array, "K B"]
+    """Shift of the linear predictor of rows to impute, for categories and counts."""
+
     z_live: Bool[Array, " q"]
     """Columns of Z that predict."""
 
@@ -74,3 +77,43 @@ class Target(eqx.Module):
             if columns.shape[0]:
                 total = total + jnp.einsum("fkb,f->kb", columns, weights, precision="highest")
         return total
+
+
+class JointTarget(eqx.Module):
+    """Several incomplete variables that one method draws together, with their predictors.
+
+    The r members share one design; no member is in it. Otherwise as `Target`.
+    """
+
+    y: Float[Array, "r K B"]
+    """The members as observed, on the sampler's scale; zero where not observed."""
+
+    ry: Bool[Array, "r K B"]
+    """Cells to fit on."""
+
+    wy: Bool[Array, "r K B"]
+    """Cells to impute."""
+
+    delta: Float[Array, "r K B"]
+    """Shift of the linear predictor of cells to impute, for categories and counts."""
+
+    level2: Bool[Array, " r"]
+    """Members that are constant in clusters."""
+
+    y_scale: Float[Array, " r"]
+    """Units of the user per unit of a member."""
+
+    z_shared: Float[Array, "qs K B"]
+    z_chain: Float[Array, "qc K B"]
+    f_shared: Float[Array, "fs K B"]
+    f_chain: Float[Array, "fc K B"]
+    z_live: Bool[Array, " q"]
+    f_live: Bool[Array, " f"]
+    z_intercept: Bool[Array, ""]
+    f_intercept: Bool[Array, ""]
+
+    z_units: Float[Array, "q q"]
+    """Matrix T: effects per unit of the user's predictors b give effects ``T b`` on ours."""
+
+    layout: Layout
+    """Where the rows of every cluster lie."""

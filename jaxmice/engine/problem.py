@@ -34,6 +34,9 @@ class Data(eqx.Module):
     used: Bool[Array, "R K B"]
     """Rows that are not ignored."""
 
+    delta: Float[Array, "R d K B"]
+    """Shift of the linear predictors of rows to impute, by target; d = 0 if there is none."""
+
     level2: Bool[Array, "R t"]
     """Targets that are constant in clusters."""
 
@@ -46,8 +49,6 @@ class SharedSlots(eqx.Module):
 
     index: Int[Array, "R s"]
     live: Bool[Array, "R s"]
-    shift: Float[Array, "R s"]
-    """Added to the column: undoes its centring where there is no intercept."""
 
 
 class ChainSlots(eqx.Module):
@@ -67,16 +68,17 @@ class ChainSlots(eqx.Module):
 
     live: Bool[Array, "R s"]
     shift: Float[Array, "R s"]
+    """Added to the column: centres a dummy, or undoes centring where there is no intercept."""
 
 
 class Spec(eqx.Module):
     """Everything about one visit that is an argument of its program, not a constant."""
 
-    target: Int[Array, " R"]
-    """Row of the target in `Data.observed`."""
+    target: Int[Array, "R r"]
+    """Rows of the targets in `Data.observed`: one, or the members of a block drawn together."""
 
-    column: Int[Array, " R"]
-    """Column that the chains carry for it, -1 for a complete (overimputed) one."""
+    column: Int[Array, "R r"]
+    """Columns that the chains carry for them, -1 for a complete (overimputed) one."""
 
     z_shared: SharedSlots
     z_chain: ChainSlots
@@ -84,10 +86,13 @@ class Spec(eqx.Module):
     f_chain: ChainSlots
     z_intercept: Bool[Array, " R"]
     f_intercept: Bool[Array, " R"]
-    y_shift: Float[Array, " R"]
-    """Added to the target: undoes its centring where there is no intercept."""
+    y_unit: Float[Array, "R r"]
+    """Multiplies a target: undoes its scaling for a method that wants the values as they are."""
 
-    y_scale: Float[Array, " R"]
+    y_shift: Float[Array, "R r"]
+    """Added to a target then: undoes its centring, also where there is no intercept."""
+
+    y_scale: Float[Array, "R r"]
     """Units of the user per unit of the sampler."""
 
     z_units: Float[Array, "R q q"]
@@ -99,13 +104,14 @@ class Step:
     """One visit of the visit sequence."""
 
     block: str
-    target: str
+    targets: tuple[str, ...]
+    """The target, or the members of a block that are drawn together."""
+
     number: int
     """How often the block was visited before in the same iteration."""
 
     method: Method
     spec: Spec
-    target_index: int
     uses_means: bool
     """Whether any slot needs cluster means of incomplete columns."""
 

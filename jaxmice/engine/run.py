@@ -152,7 +152,8 @@ class Session:
         """Visit one target in all chains."""
         problem, traces = self.problem, []
         options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
-        key = (step.block, step.target)
+        name = "+".join(step.targets)
+        key = (step.block, name)
         for chunk in self._chunks:
             first = key not in chunk.states
             if first:
@@ -161,7 +162,7 @@ class Session:
                 )
             n_steps, fresh = step.method.schedule(first=first)
             chunk.columns, drawn, chunk.states[key], trace = compiling.visit()(
-                self._keys(chunk, self.iteration, f"{step.block}/{step.target}", step.number),
+                self._keys(chunk, self.iteration, f"{step.block}/{name}", step.number),
                 step.method,
                 problem.data,
                 step.spec,
@@ -171,7 +172,7 @@ class Session:
                 np.asarray(n_steps),
                 **options,
             )
-            chunk.drawn[step.target] = drawn
+            chunk.drawn.update(zip(step.targets, drawn, strict=True))
             traces.append(trace)
         if progress is not None:
             jax.block_until_ready(traces)
@@ -186,15 +187,17 @@ class Session:
             fetched = {
                 name: self._gather([getattr(part, name) for part in parts]) for name in names
             }
-            now[step.target] = fetched
-            self._complain(step, fetched)
+            for i, target in enumerate(step.targets):
+                now[target] = {name: values[..., i] for name, values in fetched.items()}
+                self._complain(step, target, now[target])
         self.traces.append(now)
 
-    def _complain(self, step: Step, trace: dict[str, np.ndarray]) -> None:
+    def _complain(self, step: Step, target: str, trace: dict[str, np.ndarray]) -> None:
         bad = trace["n_bad"]
         if not bad.any():
             return
-        wanted = np.asarray(self.problem.data.where[:, step.target_index]).sum(axis=(1, 2))
+        index = self.problem.targets.index(target)
+        wanted = np.asarray(self.problem.data.where[:, index]).sum(axis=(1, 2))
         replication, chain = np.unravel_index(np.argmax(bad), bad.shape)
         count, cluster = int(bad[replication, chain]), int(trace["bad_cluster"][replication, chain])
         number = int(self.chains[chain])
@@ -214,7 +217,7 @@ class Session:
             f"{place}; these cells kept the value they had",
             it=self.iteration,
             im=number,
-            dep=step.target,
+            dep=target,
             meth=step.method.name,
         )
 

@@ -1,8 +1,9 @@
-"""The unit that is compiled: one visit of one target, in all chains of all data sets.
+"""The unit that is compiled: one visit of one block, in all chains of all data sets.
 
 A visit (see `jaxmice.engine.compiling`) is compiled once per method, widths of the design
-and shapes of the data. The target, its predictors, the missing cells, all values, the
-seed, the iteration and the number of inner iterations are arguments: they compile nothing.
+and shapes of the data. Usually a block is one target. The target, its predictors, the missing
+cells, all values, the seed, the iteration and the number of inner iterations are arguments:
+they compile nothing.
 """
 
 from collections.abc import Callable
@@ -20,24 +21,24 @@ from jaxmice.engine.streams import as_keys
 from jaxmice.linalg import Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
 from jaxmice.random import once, uniforms
-from jaxmice.target import Target
+from jaxmice.target import JointTarget, Target
 
 
 class Trace(eqx.Module):
-    """What a visit reports about the imputed cells, on the sampler's scale."""
+    """What a visit reports about the imputed cells of its targets, as the chains carry them."""
 
-    mean: Float[Array, ""]
-    variance: Float[Array, ""]
-    between: Float[Array, ""]
+    mean: Float[Array, " *r"]
+    variance: Float[Array, " *r"]
+    between: Float[Array, " *r"]
     """Variance between clusters of the completed column (ANOVA)."""
 
-    within: Float[Array, ""]
+    within: Float[Array, " *r"]
     """Variance within clusters of the completed column."""
 
-    n_bad: Int[Array, ""]
+    n_bad: Int[Array, " *r"]
     """Cells whose draw was not finite; they keep their value."""
 
-    bad_cluster: Int[Array, ""]
+    bad_cluster: Int[Array, " *r"]
     """First cluster with such a cell, or the number of clusters."""
 
 
@@ -53,8 +54,8 @@ def visit(
     *,
     uses_means: bool,
     leave_one_out: bool,
-) -> tuple[Float[Array, "R m c K B"], Float[Array, "R m K B"], Any, Trace]:
-    """Impute one target; return the columns, what was drawn, the state and the trace."""
+) -> tuple[Float[Array, "R m c K B"], list[Float[Array, "R m K B"]], Any, Trace]:
+    """Impute a block; return the columns, what was drawn, the state and the trace."""
 
     def one_chain(
         keys: UInt32[Array, "3 2"],
@@ -62,29 +63,27 @@ def visit(
         spec: Spec,
         columns: Float[Array, "c K B"],
         state: Any,
-    ) -> tuple[Array, Array, Any, Trace]:
+    ) -> tuple[Array, list[Array], Any, Trace]:
         key_init, key_step, key_impute = as_keys(keys)
         target = make_target(
-            data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
+            method, data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
         )
         sums = method.read(target)
         begun = method.init(key_init, sums)
         begun = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
         state = method.step(key_step, begun, sums, n_steps)
-        drawn = once(
+        values = once(
             n_steps,
-            lambda: method.impute(key_impute, state, target) - spec.y_shift,
+            lambda: method.impute(key_impute, state, target),
             jnp.zeros_like(target.y),
         )
-        seen, wanted = data.seen[spec.target], data.where[spec.target]
-        before = jnp.where(seen, data.observed[spec.target], columns[spec.column])
-        bad = wanted & ~jnp.isfinite(drawn)
-        drawn = jnp.where(bad, before, drawn)
-        # An overimputed cell keeps its observed value as predictor of other columns.
-        value = jnp.where(wanted & ~seen, drawn, columns[spec.column])
-        columns = jnp.where(spec.column >= 0, columns.at[spec.column].set(value), columns)
-        drawn = jnp.where(wanted, drawn, before)
-        return columns, drawn, state, make_trace(drawn, bad, spec, data)
+        members = values if method.joint else values[None]
+        drawn, traces = [], []
+        for i, value in enumerate(members):
+            columns, kept, trace = _keep(value, _member(spec, i), data, columns)
+            drawn.append(kept)
+            traces.append(trace)
+        return columns, drawn, state, jax.tree.map(lambda *t: jnp.stack(t), *traces)
 
     over_chains = jax.vmap(one_chain, in_axes=(0, None, None, 0, 0))
     return _over_replications(over_chains, keys, data, spec, columns, state)
@@ -98,41 +97,83 @@ def _over_replications(function: Callable[..., Any], *arguments: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[None], result)
 
 
+class _Member(eqx.Module):
+    """The part of a `Spec` that belongs to one target."""
+
+    target: Int[Array, ""]
+    column: Int[Array, ""]
+    unit: Float[Array, ""]
+    shift: Float[Array, ""]
+
+
+def _member(spec: Spec, i: int) -> _Member:
+    return _Member(spec.target[i], spec.column[i], spec.y_unit[i], spec.y_shift[i])
+
+
+def _keep(
+    value: Float[Array, "K B"], member: _Member, data: Data, columns: Float[Array, "c K B"]
+) -> tuple[Float[Array, "c K B"], Float[Array, "K B"], Trace]:
+    """Put what was drawn for one target where it is wanted; report on it."""
+    drawn = (value - member.shift) / member.unit
+    seen, wanted = data.seen[member.target], data.where[member.target]
+    before = jnp.where(seen, data.observed[member.target], columns[member.column])
+    bad = wanted & ~jnp.isfinite(drawn)
+    drawn = jnp.where(bad, before, drawn)
+    # An overimputed cell keeps its observed value as predictor of other columns.
+    value = jnp.where(wanted & ~seen, drawn, columns[member.column])
+    columns = jnp.where(member.column >= 0, columns.at[member.column].set(value), columns)
+    drawn = jnp.where(wanted, drawn, before)
+    return columns, drawn, make_trace(drawn, bad, member.target, data)
+
+
 def make_target(
+    method: Method,
     data: Data,
     spec: Spec,
     columns: Float[Array, "c K B"],
     *,
     uses_means: bool,
     leave_one_out: bool,
-) -> Target:
+) -> Target | JointTarget:
     """Assemble what a method sees from the columns of one chain."""
     rows = data.layout.row_live
-    seen = data.seen[spec.target]
     fill = partial(_fill_chain, columns, data, uses_means=uses_means, leave_one_out=leave_one_out)
-    return Target(
-        y=jnp.where(seen, data.observed[spec.target] + spec.y_shift, 0),
-        ry=seen & data.used,
-        wy=data.where[spec.target],
-        z_shared=_fill_shared(data.shared, rows, spec.z_shared),
-        z_chain=fill(spec.z_chain),
-        f_shared=_fill_shared(data.shared, rows, spec.f_shared),
-        f_chain=fill(spec.f_chain),
-        z_live=jnp.concatenate([spec.z_shared.live, spec.z_chain.live]),
-        f_live=jnp.concatenate([spec.f_shared.live, spec.f_chain.live]),
-        z_intercept=spec.z_intercept,
-        f_intercept=spec.f_intercept,
-        y_scale=spec.y_scale,
-        z_units=spec.z_units,
-        layout=data.layout,
-    )
+    at = spec.target if method.joint else spec.target[0]
+    seen = data.seen[at]
+
+    def by_member(values: Float[Array, " r"]) -> Float[Array, "..."]:
+        return values[:, None, None] if method.joint else values[0]
+
+    observed = data.observed[at] * by_member(spec.y_unit) + by_member(spec.y_shift)
+    delta = data.delta[at] if data.delta.shape[0] else jnp.zeros_like(observed)
+    own: dict[str, Any] = {
+        "y": jnp.where(seen, observed, 0),
+        "ry": seen & data.used,
+        "wy": data.where[at],
+        "delta": jnp.where(data.where[at], delta, 0),
+    }
+    design: dict[str, Any] = {
+        "z_shared": _fill_shared(data.shared, rows, spec.z_shared),
+        "z_chain": fill(spec.z_chain),
+        "f_shared": _fill_shared(data.shared, rows, spec.f_shared),
+        "f_chain": fill(spec.f_chain),
+        "z_live": jnp.concatenate([spec.z_shared.live, spec.z_chain.live]),
+        "f_live": jnp.concatenate([spec.f_shared.live, spec.f_chain.live]),
+        "z_intercept": spec.z_intercept,
+        "f_intercept": spec.f_intercept,
+        "z_units": spec.z_units,
+        "layout": data.layout,
+    }
+    if method.joint:
+        level2 = data.level2[spec.target]
+        return JointTarget(**own, **design, level2=level2, y_scale=spec.y_scale)
+    return Target(**own, **design, y_scale=spec.y_scale[0])
 
 
 def _fill_shared(
     shared: Float[Array, "c K B"], rows: Bool[Array, "K B"], slots: SharedSlots
 ) -> Float[Array, "s K B"]:
-    values = shared[slots.index] + slots.shift[:, None, None]
-    return jnp.where(slots.live[:, None, None] & rows, values, 0)
+    return jnp.where(slots.live[:, None, None] & rows, shared[slots.index], 0)
 
 
 def _fill_chain(
@@ -169,7 +210,7 @@ def _fill_chain(
 
 
 def make_trace(
-    drawn: Float[Array, "K B"], bad: Bool[Array, "K B"], spec: Spec, data: Data
+    drawn: Float[Array, "K B"], bad: Bool[Array, "K B"], target: Int[Array, ""], data: Data
 ) -> Trace:
     """Summarise imputed cells and the clustering of the completed column.
 
@@ -178,10 +219,10 @@ def make_trace(
     """
     layout: Layout = data.layout
     live = layout.row_live
-    weight = data.where[spec.target].astype(drawn.dtype)
+    weight = data.where[target].astype(drawn.dtype)
     size = cluster_sums(live[None].astype(drawn.dtype), layout)
     # A level-2 column counts once per cluster.
-    share = jnp.where(data.level2[spec.target], 1 / jnp.maximum(size, 1), 1.0)
+    share = jnp.where(data.level2[target], 1 / jnp.maximum(size, 1), 1.0)
     weight = weight * to_rows(share, layout)[0]
     value = jnp.where(live, drawn, 0)
     n, total, N, grand = jnp.sum(jnp.stack([weight, weight * value, live, value]), axis=(1, 2))
@@ -277,7 +318,7 @@ def _state_shapes(
 ) -> Any:
     def one_chain(data: Data, spec: Spec, columns: Array) -> Any:
         target = make_target(
-            data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
+            method, data, spec, columns, uses_means=uses_means, leave_one_out=leave_one_out
         )
         return method.init(jax.random.key(0), method.read(target))
 

@@ -9,7 +9,6 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.target import Target
 
 
 class Method(eqx.Module):
@@ -58,12 +57,22 @@ class Method(eqx.Module):
     """Whether a visit draws from the stated model without approximation."""
 
     standardised: ClassVar[bool] = True
-    """Whether it wants a continuous target centred and scaled."""
+    """Whether it wants a numeric target centred and scaled."""
+
+    integral: ClassVar[bool] = False
+    """Whether every imputed value is a whole number."""
+
+    joint: ClassVar[bool] = False
+    """Whether it draws all columns of a block together, from a `JointTarget`."""
+
+    set_by_column: ClassVar[frozenset[str]] = frozenset()
+    """Fields that the columns decide and not the user: ``n_categories``, or nothing."""
 
     @classmethod
     def option_names(cls) -> list[str]:
         """Return the names of the method's options."""
-        return [field.name for field in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(cls)]
+        return [name for name in names if name not in cls.set_by_column]
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
@@ -84,9 +93,26 @@ class Method(eqx.Module):
                 raise ModelError("E51", message)
         return cls(**options)
 
-    def for_kind(self, kind: str) -> "Method":
-        """Return the method as it imputes a column of this kind."""
+    def for_column(self, kind: str, n_categories: int) -> "Method":
+        """Return the method as it imputes a column.
+
+        Parameters
+        ----------
+        kind
+            Kind of the column.
+        n_categories
+            Number of its categories, 0 for a number.
+        """
         del kind
+        if "n_categories" in self.set_by_column:
+            return dataclasses.replace(self, **{"n_categories": n_categories})
+        return self
+
+    def for_columns(
+        self, kinds: tuple[str, ...], n_categories: tuple[int, ...], levels: tuple[int, ...]
+    ) -> "Method":
+        """Return a joint method as it imputes the columns of a block."""
+        del kinds, n_categories, levels
         return self
 
     def check(self, n_random: int, n_observed_clusters: int, where: str) -> None:
@@ -97,10 +123,11 @@ class Method(eqx.Module):
         del first
         return 1, True
 
-    def read(self, target: Target) -> Any:
+    def read(self, target: Any) -> Any:
         """Return what the parameters depend on: sums over the rows marked by ``ry``.
 
-        Called once per visit, before anything is drawn.
+        Called once per visit, before anything is drawn, with a `Target` or, if the method
+        is ``joint``, a `JointTarget`.
         """
         return target
 
@@ -120,5 +147,5 @@ class Method(eqx.Module):
         """
 
     @abc.abstractmethod
-    def impute(self, key: Key[Array, ""], state: Any, target: Target) -> Float[Array, "K B"]:
-        """Draw the variable for every row; the engine keeps those marked by ``wy``."""
+    def impute(self, key: Key[Array, ""], state: Any, target: Any) -> Float[Array, "*r K B"]:
+        """Draw every row, ``(r, K, B)`` if joint; the engine keeps those marked by ``wy``."""

@@ -37,8 +37,9 @@ class Mean(Method):
     mode: bool = eqx.field(default=False, static=True)
     """Impute the most frequent value; always so for categories."""
 
-    def for_kind(self, kind: str) -> "Mean":
+    def for_column(self, kind: str, n_categories: int) -> "Mean":
         """Return the mode for categories."""
+        del n_categories
         return Mean(mode=self.mode or kind in ("binary", "nominal", "ordinal"))
 
     def init(self, key: Key[Array, ""], sums: Target) -> Float[Array, ""]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from jaxmice.events import EventLog
 from jaxmice.frame import Frame
+from jaxmice.methods import Method
 from jaxmice.model.blocks import Blocks
 from jaxmice.model.choice import CONSTANT, default_methods, named_methods
 from jaxmice.model.codes import (
@@ -51,17 +52,38 @@ class Rows:
 
     def fit(self, row: Row) -> np.ndarray:
         """Return (n,) the rows that the method is fitted to."""
-        return ~self.frame.columns[row.target].missing & ~self.ignore
+        seen = np.array([~self.frame.columns[name].missing for name in row.targets])
+        return seen.any(axis=0) & ~self.ignore
 
     def want(self, row: Row) -> np.ndarray:
         """Return (n,) the rows that are imputed."""
-        return self.where[:, list(self.frame.columns).index(row.target)]
+        names = list(self.frame.columns)
+        return np.any(self.where[:, [names.index(name) for name in row.targets]], axis=1)
 
 
-def off_diagonal(codes: np.ndarray, target: int) -> np.ndarray:
-    """Set the code of the target for itself to 0."""
-    codes[target] = 0
-    return codes
+def make_rows(
+    frame: Frame,
+    classes: Mapping[str, type[Method]],
+    blocks: Blocks,
+    members: Mapping[str, Sequence[str]],
+    matrix: pd.DataFrame,
+    explicit: pd.DataFrame,
+) -> list[Row]:
+    """Return a row for every target, or for a whole block that is drawn together.
+
+    Complete members of such a block are responses like the others.
+    """
+    names, rows = list(frame.columns), []
+    for block, method in classes.items():
+        parts = [tuple(blocks[block])] if method.joint else [(n,) for n in members[block]]
+        for targets in parts:
+            first = min(targets, key=lambda name: frame.columns[name].level == 2)
+            codes = matrix.loc[block].to_numpy(copy=True)
+            # No column predicts itself.
+            codes[[names.index(name) for name in targets]] = 0
+            given = explicit.loc[block].to_numpy(copy=True)
+            rows.append(Row(block, first, targets, method, codes, given))
+    return rows
 
 
 def choose_methods(

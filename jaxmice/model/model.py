@@ -56,8 +56,8 @@ class Visit:
 
     Parameters
     ----------
-    block, target
-        Block that is visited and the column that is imputed.
+    block, targets
+        Block that is visited and the column that is imputed, or those drawn together.
     method
         The method, with its options.
     number
@@ -72,7 +72,7 @@ class Visit:
     """
 
     block: str
-    target: str
+    targets: tuple[str, ...]
     method: Method
     number: int
     fixed: tuple[Term, ...]
@@ -146,7 +146,9 @@ class ImputationModel:
         rows = [header]
         for visit in self.visits:
             terms = visit.random + visit.fixed
-            named = visit.target if visit.block == visit.target else f"{visit.block}/{visit.target}"
+            named = ", ".join(visit.targets)
+            if (visit.block,) != visit.targets:
+                named = f"{visit.block}/{named}"
             cluster = ""
             if visit.absorb:
                 cluster = f"{self.cluster} (dummies)"

@@ -18,6 +18,7 @@ from jaxmice.engine import (
     plan_blocks,
 )
 from jaxmice.frame import Column
+from jaxmice.methods import Method
 from jaxmice.model.model import INTERCEPT, ImputationModel, Term, Visit
 
 NUMERIC = ("continuous", "integer", "time")
@@ -112,7 +113,7 @@ def _stack(parts: Sequence[Any]) -> Any:
 
 def _carried(model: ImputationModel) -> list[str]:
     """Return the targets that have missing cells to fill, in visiting order."""
-    names = dict.fromkeys(visit.target for visit in model.visits)
+    names = dict.fromkeys(name for visit in model.visits for name in visit.targets)
     where = dict(zip(model.frame.columns, model.where.T, strict=True))
     return [name for name in names if (model.frame.columns[name].missing & where[name]).any()]
 
@@ -173,9 +174,9 @@ class _Builder:
     def build(self) -> _Built:
         """Return the arrays without a replication axis."""
         model, layout = self.model, self.blocks
-        targets = tuple(dict.fromkeys(visit.target for visit in model.visits))
+        targets = tuple(dict.fromkeys(name for visit in model.visits for name in visit.targets))
         where = dict(zip(self.columns, model.where.T, strict=True))
-        steps = [self._step(visit, targets.index(visit.target)) for visit in model.visits]
+        steps = [self._step(visit, targets) for visit in model.visits]
         coded = [self._coded(name) for name in targets]
         n = model.frame.n
 
@@ -189,6 +190,7 @@ class _Builder:
             seen=arrange([~self.columns[name].missing for name in targets], bool),
             where=arrange([where[name] for name in targets], bool),
             used=_leaf(layout.to_blocks(self.used, fill=0)),
+            delta=arrange([], float),
             level2=_leaf([self.columns[name].level == 2 for name in targets], bool),
             layout=layout.device_layout(),
         )
@@ -207,36 +209,51 @@ class _Builder:
         scale = self.scales[name]
         return (self.columns[name].values - scale.location) / scale.scale
 
-    def _step(self, visit: Visit, target: int) -> Step:
+    def _step(self, visit: Visit, targets: Sequence[str]) -> Step:
         z_shared, z_chain, f_shared, f_chain = _split(visit, self.carried)
         widths = self.widths[_program(visit)]
         z_intercept = INTERCEPT in z_shared
         any_intercept = z_intercept or INTERCEPT in f_shared
-        method = visit.method.for_kind(self.columns[visit.target].kind)
-        scale = self.scales[visit.target]
-        name = visit.target
+        method = self._method(visit)
+        scales = [self.scales[name] for name in visit.targets]
+        raw = not method.standardised
+        column = [self.carried.index(n) if n in self.carried else -1 for n in visit.targets]
+        shift = [scale.location / (1.0 if raw else scale.scale) for scale in scales]
+        # What several targets share has no unit of theirs.
+        y_scale = 1.0 if raw or method.joint else scales[0].scale
         spec = Spec(
-            target=_leaf(target),
-            column=_leaf(self.carried.index(name) if name in self.carried else -1),
+            target=_leaf([targets.index(name) for name in visit.targets]),
+            column=_leaf(column),
             z_shared=self._shared_slots(z_shared, widths[0], centred=z_intercept),
             z_chain=self._chain_slots(z_chain, widths[1], centred=z_intercept),
             f_shared=self._shared_slots(f_shared, widths[2], centred=any_intercept),
             f_chain=self._chain_slots(f_chain, widths[3], centred=any_intercept),
             z_intercept=_leaf(z_intercept),
             f_intercept=_leaf(INTERCEPT in f_shared),
-            y_shift=_leaf(0.0 if any_intercept else scale.location / scale.scale),
-            y_scale=_leaf(scale.scale),
-            z_units=_leaf(self._units(z_shared, z_chain, widths, z_intercept, scale.scale)),
+            y_unit=_leaf([scale.scale if raw else 1.0 for scale in scales]),
+            y_shift=_leaf(shift if raw or not any_intercept else [0.0] * len(shift), float),
+            y_scale=_leaf([1.0 if raw else scale.scale for scale in scales]),
+            z_units=_leaf(self._units(z_shared, z_chain, widths, z_intercept, y_scale)),
         )
         chain_terms = z_chain + f_chain
         return Step(
             block=visit.block,
-            target=name,
+            targets=visit.targets,
             number=visit.number,
             method=method,
             spec=spec,
-            target_index=target,
             uses_means=any(term.mean or term.centered for term in chain_terms),
+        )
+
+    def _method(self, visit: Visit) -> Method:
+        """Return the method as it imputes the columns of a visit."""
+        columns = [self.columns[name] for name in visit.targets]
+        sizes = [len(column.categories) for column in columns]
+        if not visit.method.joint:
+            return visit.method.for_column(columns[0].kind, sizes[0])
+        kinds = tuple(column.kind for column in columns)
+        return visit.method.for_columns(
+            kinds, tuple(sizes), tuple(max(column.level, 1) for column in columns)
         )
 
     def _shift(self, term: Term, *, centred: bool) -> float:
@@ -262,7 +279,7 @@ class _Builder:
         for slot, term in enumerate(terms):
             index[slot] = self._shared_column(term, self._shift(term, centred=centred))
             live[slot] = True
-        return SharedSlots(index=_leaf(index), live=_leaf(live), shift=_leaf(np.zeros(width)))
+        return SharedSlots(index=_leaf(index), live=_leaf(live))
 
     def _shared_column(self, term: Term, shift: float) -> int:
         """Return the place of a complete design column, made on first use."""

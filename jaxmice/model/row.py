@@ -15,7 +15,9 @@ class Row:
     Parameters
     ----------
     block, target
-        Block and column.
+        Block and column; the first column of level 1 where several are drawn together.
+    targets
+        The column, or all that are drawn together.
     method
         Class of the method.
     codes
@@ -26,6 +28,7 @@ class Row:
 
     block: str
     target: str
+    targets: tuple[str, ...]
     method: type[Method]
     codes: np.ndarray
     explicit: np.ndarray

@@ -14,8 +14,8 @@ from jaxmice.model.assemble import (
     correct,
     design,
     final_matrix,
+    make_rows,
     merge_codes,
-    off_diagonal,
 )
 from jaxmice.model.blocks import compile_blocks, compile_sequence
 from jaxmice.model.choice import method_classes
@@ -25,7 +25,6 @@ from jaxmice.model.masks import compile_ignore, compile_where
 from jaxmice.model.model import ImputationModel, Visit
 from jaxmice.model.options import build_method, check_options, intercepts
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
-from jaxmice.model.row import Row
 from jaxmice.wording import near, some
 
 
@@ -181,17 +180,7 @@ def setup(
     matrix, explicit = merge_codes(base, compiled, predictor_matrix, roles)
     used = {n for n, codes in matrix.items() if np.any(codes.to_numpy())}
     log_ids({n: r for n, r in ids.items() if classes and n not in used}, events)
-    rows = [
-        Row(
-            block,
-            target,
-            classes[block],
-            off_diagonal(matrix.loc[block].to_numpy(copy=True), names.index(target)),
-            explicit.loc[block].to_numpy(copy=True),
-        )
-        for block in classes
-        for target in members[block]
-    ]
+    rows = make_rows(frame, classes, compiled, members, matrix, explicit)
     opts = {} if options is None else {key: dict(value) for key, value in options.items()}
     check_options(opts, rows, compiled)
     state = Rows(frame, groups, ignored, cells, rows, events)
@@ -215,7 +204,7 @@ def setup(
         number = sequence[:place].count(block)
         for row, built, (random, fixed) in zip(rows, methods, terms, strict=True):
             if row.block == block:
-                visits.append(Visit(block, row.target, built, number, fixed, random, row.absorb))
+                visits.append(Visit(block, row.targets, built, number, fixed, random, row.absorb))
     return ImputationModel(
         original=original,
         frame=frame,

@@ -25,7 +25,7 @@ def test_partitions(plain) -> None:
 def test_members_of_a_block_predict_each_other(plain) -> None:
     model = setup(plain, {"pair": "norm"}, blocks={"pair": ["y", "z"]})
     first, second = model.visits
-    assert (first.block, first.target, second.target) == ("pair", "y", "z")
+    assert (first.block, first.targets, second.targets) == ("pair", ("y",), ("z",))
     assert first.fixed == (I, Term("x"), Term("z"), Term("c", 1), Term("c", 2))
     assert second.fixed == (I, Term("x"), Term("y"), Term("c", 1), Term("c", 2))
     assert model.predictor_matrix.loc["pair"].tolist() == [1, 1, 1, 1]
@@ -45,7 +45,7 @@ def test_a_column_in_several_blocks_is_imputed_several_times(plain) -> None:
         blocks={"first": "y", "mid": "z", "last": ["y"]},
         predictor_matrix={"first": {"x": 1}},
     )
-    assert [(v.block, v.target) for v in model.visits] == [
+    assert [(v.block, *v.targets) for v in model.visits] == [
         ("first", "y"), ("mid", "z"), ("last", "y"),
     ]  # fmt: skip
     assert model.visits[0].fixed == (I, Term("x"))
@@ -72,7 +72,7 @@ def test_unnamed_blocks(plain) -> None:
 def test_visit_sequence(plain, sequence, order) -> None:
     model = setup(plain, "norm", visit_sequence=sequence, roles={"z": "x"})
     assert list(model.visit_sequence) == order
-    assert [visit.target for visit in model.visits] == order
+    assert [visit.targets[0] for visit in model.visits] == order
     assert make_visit_sequence(plain, sequence) == tuple(order)
 
 

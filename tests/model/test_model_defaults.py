@@ -37,7 +37,7 @@ def test_single_level_methods_by_kind(plain) -> None:
 def test_complete_columns_have_no_method(plain) -> None:
     model = setup(plain, "pmm")
     assert model.method == {"x": "", "y": "pmm", "z": "pmm", "c": ""}
-    assert [visit.target for visit in model.visits] == ["y", "z"]
+    assert [visit.targets for visit in model.visits] == [("y",), ("z",)]
     assert (model.predictor_matrix.loc[["x", "c"]] == 0).all(axis=None)
 
 
@@ -45,7 +45,7 @@ def test_methods_by_name_and_place(plain) -> None:
     assert setup(plain, {"y": "norm"}).method == {"x": "", "y": "norm", "z": "pmm", "c": ""}
     assert setup(plain, ["", "norm", "mean", ""]).method["z"] == "mean"
     model = setup(plain, {"y": "", "z": "norm"}, on_missing_predictor="drop")
-    assert [visit.target for visit in model.visits] == ["z"]
+    assert [visit.targets for visit in model.visits] == [("z",)]
     assert not model.where[:, 1].any()
 
 

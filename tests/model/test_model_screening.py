@@ -29,7 +29,7 @@ def test_constant_target_is_filled(plain) -> None:
     kept = plain.copy()
     model = setup(plain)
     assert model.method["one"] == ""
-    assert "one" not in {visit.target for visit in model.visits}
+    assert ("one",) not in {visit.targets for visit in model.visits}
     assert not model.frame.columns["one"].missing.any()
     assert set(model.frame.data["one"]) == {"only"}
     assert ("constant_filled", "one", "") in logged(model)
@@ -90,7 +90,7 @@ def test_sums_are_found_among_the_fitted_rows(plain) -> None:
     model = setup(plain, "norm")
     assert ("lindep", "y", "w") in logged(model)
     assert ("lindep", "z", "w") not in logged(model)
-    (visit,) = (v for v in model.visits if v.target == "y")
+    (visit,) = (v for v in model.visits if v.targets == ("y",))
     assert Term("w") not in visit.fixed
     assert Term("sum") in visit.fixed
     assert model.predictor_matrix.loc["y", "w"] == 0

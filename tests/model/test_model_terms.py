@@ -14,7 +14,7 @@ def visit(data: pd.DataFrame, codes: dict[str, int], **arguments) -> Visit:
     matrix = {"popular": {"school": -2} | codes}
     arguments = {"method": {"popular": "2l.pan"}, "cluster": "school"} | arguments
     model = setup(data, predictor_matrix=matrix, **arguments)
-    (found,) = (v for v in model.visits if v.target == "popular")
+    (found,) = (v for v in model.visits if v.targets == ("popular",))
     return found
 
 
