@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxmice.linalg import Layout
+from jaxmice.linalg import Factor, Layout
 
 
 class Target(eqx.Module):
@@ -64,6 +64,9 @@ class Target(eqx.Module):
     layout: Layout
     """Where the rows of every cluster lie."""
 
+    factors: tuple[Factor, ...] = ()
+    """Further groupings of the rows whose effects are random, besides the clusters."""
+
     def linear_predictor(
         self, random: Float[Array, "q K"], fixed: Float[Array, " f"]
     ) -> Float[Array, "K B"]:
@@ -90,6 +93,9 @@ class JointTarget(eqx.Module):
 
     ry: Bool[Array, "r K B"]
     """Cells to fit on."""
+
+    seen: Bool[Array, "r K B"]
+    """Observed cells, those of ignored rows included."""
 
     wy: Bool[Array, "r K B"]
     """Cells to impute."""

@@ -8,6 +8,12 @@ from jaxmice.linalg.clusters import (
     to_rows as to_rows,
     total_products as total_products,
 )
+from jaxmice.linalg.factors import (
+    Factor as Factor,
+    Link as Link,
+    group_sums as group_sums,
+    to_group_rows as to_group_rows,
+)
 from jaxmice.linalg.rows import backward as backward, forward as forward
 from jaxmice.linalg.small import (
     UNROLLED as UNROLLED,
