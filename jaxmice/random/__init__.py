@@ -4,6 +4,11 @@ from jaxmice.random.bits import normals as normals, once as once, uniforms as un
 from jaxmice.random.donors import draw_donors as draw_donors
 from jaxmice.random.gamma import log_gamma as log_gamma
 from jaxmice.random.slice import slice_step as slice_step
+from jaxmice.random.truncated import (
+    log_interval as log_interval,
+    normal_tail as normal_tail,
+    truncated_normals as truncated_normals,
+)
 from jaxmice.random.wishart import (
     inverse_wishart_factor as inverse_wishart_factor,
     wishart_shapes as wishart_shapes,
