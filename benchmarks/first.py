@@ -14,8 +14,6 @@ path.
 """
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,11 +21,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from benchmarks.machine import made_by
 
 FORMULA = "popular ~ sex * texp + (1 + sex | school)"
 
@@ -211,21 +210,11 @@ def measure_cold(method: str, repeat: int) -> list[float]:
 
 def report(rows: list[Row], cold: dict[str, list[float]], r_versions: str) -> str:
     """Return the results as a page."""
-    import jax
-
-    import jaxmice as jm
-
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
-        cpu = names[0].split(":")[1].strip() if names else cpu
     lines = [
         "# jaxmice beside R",
         "",
-        f"Made by `python -m benchmarks.first` on {date.today()}: {cpu}, {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, jaxmice {jm.__version__}, "
-        f"jax {jax.__version__}, float64; {r_versions}, one core. Seconds of the whole call "
-        "after compilation, equal inner iterations unless said otherwise.",
+        f"{made_by('python -m benchmarks.first')}, float64; {r_versions}, one core. Seconds of "
+        "the whole call after compilation, equal inner iterations unless said otherwise.",
         "",
         "| | jaxmice | R | times faster | bar | |",
         "|---|---|---|---|---|---|",

@@ -1,0 +1,119 @@
+"""Check all samplers, print the table and write it."""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+import jax
+
+from benchmarks.calibration.cases import find_cases
+from benchmarks.calibration.checks import (
+    LEVEL,
+    N_DRAWS,
+    PER_SIMULATION,
+    Found,
+    Program,
+    Result,
+    Twin,
+    check,
+    check_twin,
+)
+from benchmarks.machine import made_by
+
+PAGE = Path("benchmarks/results/calibration.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 1 if a sampler fails or a twin passes, as an exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration")
+    parser.add_argument("--only", nargs="+", default=["*"], help="names of cases, or patterns")
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--twins", action="store_true", help="make the mistakes as well")
+    parser.add_argument("--out", type=Path, help=f"page to write; {PAGE} if all are checked")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    began = time.perf_counter()
+    results: list[Result] = []
+    twins: list[Twin] = []
+    with jax.enable_x64(True):
+        for name, case in find_cases().items():
+            if not any(fnmatch(name, pattern) for pattern in options.only):
+                continue
+            program = Program(case, options.simulations)
+            results.append(check(program, options.simulations, options.seed))
+            print(result_row(results[-1]), flush=True)
+            for mistake in case.twins if options.twins else ():
+                twins.append(check_twin(program, options.simulations, options.seed, mistake))
+                print(twin_row(twins[-1]), flush=True)
+    command = f"python -m benchmarks.calibration --seed {options.seed}"
+    page = report(results, twins, options.simulations, command, time.perf_counter() - began)
+    print("\n" + page)
+    out = options.out or (PAGE if options.only == ["*"] else None)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page)
+    return 0 if all(r.passed for r in results) and all(t.found.red for t in twins) else 1
+
+
+def report(
+    results: Sequence[Result], twins: Sequence[Twin], n: int, command: str, seconds: float
+) -> str:
+    """Return the results as a page."""
+    tests = sum(r.ranks.n_quantities + (r.start.n_quantities if r.start else 0) for r in results)
+    lines = [
+        "# Calibration of the samplers",
+        "",
+        f"{made_by(command)}, float64; {seconds:.0f} s in all, compilation included.",
+        "",
+        f"Ranks of the truth among {N_DRAWS} draws in {n:,} simulations; {PER_SIMULATION * n:,} "
+        "exact starts. The smallest p-value of each test over its quantities, not adjusted; red "
+        f"below {LEVEL:g}. If all samplers are right, one of the {tests} tests is red with "
+        f"probability at most {tests * LEVEL:.1%}. Effective: what a ranked draw is worth in "
+        "independent ones, for the slowest quantity.",
+        "",
+        "| sampler | methods | quantities | ranks: p | exact start: p | effective | seconds | |",
+        "|---|---|---|---|---|---|---|---|",
+        *map(result_row, results),
+    ]
+    if twins:
+        lines += [
+            "",
+            "Mistakes made on purpose; each must be seen.",
+            "",
+            "| sampler | mistake | test | p | |",
+            "|---|---|---|---|---|",
+            *map(twin_row, twins),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def result_row(result: Result) -> str:
+    """Return a row of the table of samplers."""
+    case = result.case
+    start = shown(result.start) if result.start else "independent draws"
+    verdict = "calibrated" if result.passed else "**red**"
+    return (
+        f"| {case.name} | {case.methods} | {result.ranks.n_quantities} | {shown(result.ranks)} "
+        f"| {start} | {result.effective:.2f} | {result.seconds:.0f} | {verdict} |"
+    )
+
+
+def twin_row(twin: Twin) -> str:
+    """Return a row of the table of mistakes."""
+    verdict = "seen" if twin.found.red else "**not seen**"
+    return f"| {twin.case.name} | {twin.mistake} | {twin.test} | {shown(twin.found)} | {verdict} |"
+
+
+def shown(found: Found) -> str:
+    """Return a p-value and the quantity it belongs to."""
+    value = f"{found.pvalue:.2g}" if found.pvalue > 1e-12 else "< 1e-12"
+    return f"{value} ({found.quantity})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
