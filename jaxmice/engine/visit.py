@@ -166,7 +166,7 @@ def make_target(
     }
     if method.joint:
         level2 = data.level2[spec.target]
-        return JointTarget(**own, **design, level2=level2, y_scale=spec.y_scale)
+        return JointTarget(**own, **design, seen=seen, level2=level2, y_scale=spec.y_scale)
     return Target(**own, **design, y_scale=spec.y_scale[0])
 
 

@@ -1,5 +1,7 @@
 """Laws that every method keeps, and the priors of the two-level methods."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from jaxmice.methods import REGISTRY, Method, register_method
 from jaxmice.methods.two_level_pan import TwoLevelPan
 from jaxmice.samplers.sums import make_sums
 from jaxmice.target import Target
+from tests.samplers.joint_rows import joint_target
 from tests.samplers.rows import Rows, ragged
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
 
@@ -33,7 +36,7 @@ def outcome(rows: Rows, method: type[Method]) -> np.ndarray:
     return (y > 0).astype(float) if "continuous" not in method.kinds else y
 
 
-def impute(method: Method, key: jax.Array, target: Target) -> jax.Array:
+def impute(method: Method, key: jax.Array, target: Any) -> jax.Array:
     """Make a visit as the engine does."""
     key_init, key_step, key_impute = jax.random.split(key, 3)
     sums = method.read(target)
@@ -48,12 +51,22 @@ def test_a_visit_keeps_the_laws_of_the_interface(name: str) -> None:
     method = REGISTRY[name]
     rows = rows_for(method)
     y = outcome(rows, method)
-    compiled = jax.jit(lambda key, target: impute(method(), key, target))
-    key, target = jax.random.key(1), rows.target(y)
+    options = method()
+    if method.joint:
+        options = options.for_columns(("continuous",), (0,), (1,))
 
-    first = rows.table(compiled(key, target))
-    again = rows.table(compiled(key, rows.target(np.where(rows.seen, y, 1e6))))
-    other = rows.table(compiled(jax.random.key(2), target))
+    def target_of(y: np.ndarray) -> Any:
+        return joint_target(rows, y[None], rows.seen[None]) if method.joint else rows.target(y)
+
+    def values(drawn: jax.Array) -> np.ndarray:
+        return rows.table(drawn[0] if method.joint else drawn)
+
+    compiled = jax.jit(lambda key, target: impute(options, key, target))
+    key, target = jax.random.key(1), target_of(y)
+
+    first = values(compiled(key, target))
+    again = values(compiled(key, target_of(np.where(rows.seen, y, 1e6))))
+    other = values(compiled(jax.random.key(2), target))
 
     np.testing.assert_array_equal(first, again)
     missing = ~rows.seen
