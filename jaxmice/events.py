@@ -17,6 +17,7 @@ LEVELS = {
     "string_to_category": "change",
     "level_undecided": "info",
     "singleton_clusters": "info",
+    "clusters_relabelled": "info",
     "mean_of_level2": "change",
     "slope_of_level2": "change",
     "slope_weakly_identified": "change",

@@ -70,7 +70,7 @@ def find_levels(
         return out, []
     complaints, notes = [], []
     for name, column in out.items():
-        if name == clusters.name:
+        if name in clusters.names:
             out[name] = replace(column, level=0)
             continue
         level = declared.get(name)
@@ -124,6 +124,6 @@ def _check_declared(
             complaints.append(
                 ("E14", f"column {name!r} declared level 2, but no cluster column is given")
             )
-        elif clusters is not None and name == clusters.name:
-            complaints.append(("E14", f"{name!r} is the cluster column; take it out of levels="))
+        elif clusters is not None and name in clusters.names:
+            complaints.append(("E14", f"{name!r} is a cluster column; take it out of levels="))
     raise_all(complaints)

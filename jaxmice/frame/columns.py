@@ -34,7 +34,7 @@ class Column:
         Categories in the order of their codes for the kinds ``binary``, ``nominal`` and
         ``ordinal`` (only those that occur), otherwise empty.
     level
-        1 or 2; 0 for the cluster column itself.
+        1 or 2; 0 for the cluster columns themselves.
     """
 
     name: str
@@ -59,11 +59,19 @@ class Clusters:
         that takes no part.
     labels
         The original id of every code.
+    further
+        Further cluster columns, nested or crossed with this one.
     """
 
     name: str
     codes: npt.NDArray[np.int64]
     labels: tuple[Any, ...]
+    further: tuple["Clusters", ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels of all cluster columns."""
+        return (self.name, *(clusters.name for clusters in self.further))
 
     @property
     def J(self) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from jaxmice.errors import DataError, JaxMiceWarning
 from jaxmice.events import EventLog
-from jaxmice.frame._clusters import cluster_name, code_clusters
+from jaxmice.frame._clusters import cluster_names, code_clusters
 from jaxmice.frame._input import as_frame, check_shape
 from jaxmice.frame._kinds import code_column, code_ids
 from jaxmice.frame._levels import find_levels
@@ -31,6 +31,7 @@ def encode(
     levels: Mapping[str, int] | None = None,
     max_categories: int = 20,
     missing_cluster: str = "error",
+    relabel_nested: bool | None = None,
     columns: Sequence[str] | None = None,
     events: EventLog,
 ) -> Frame:
@@ -43,6 +44,7 @@ def encode(
         together with `columns`. It is never modified.
     cluster
         Name of the column with the cluster ids (of any hashable type); None for one level.
+        A list names several, nested ones from the innermost to the outermost.
     levels
         Levels that override what the data show, such as ``{"texp": 2}``.
     max_categories
@@ -64,8 +66,8 @@ def encode(
     ------
     DataError
         E01 to E04 (not a usable data frame), E05 (infinite values), E06 (unsupported dtype),
-        E08 (mixed types), E11 (missing cluster ids), E12 (unknown name), E13 (several cluster
-        columns), E14 (declared level 2, but varying inside clusters).
+        E08 (mixed types), E11 (missing cluster ids), E12 (unknown name), E13 (cluster columns
+        that are not nested), E14 (declared level 2, but varying inside clusters).
 
     Warns
     -----
@@ -75,12 +77,12 @@ def encode(
     """
     frame = as_frame(data, columns)
     check_shape(frame, events)
-    name = cluster_name(cluster, frame)
+    names = cluster_names(cluster, frame)
     clusters: Clusters | None = None
     notes: list[str] = []
-    if name is not None:
-        clusters, notes = code_clusters(cast(pd.Series, frame[name]), missing_cluster, events)
-    coded = _code_columns(frame, name, max_categories, events, notes)
+    if names:
+        clusters, notes = code_clusters(frame, names, missing_cluster, relabel_nested, events)
+    coded = _code_columns(frame, names, max_categories, events, notes)
     with_levels, odd = find_levels(coded, clusters, levels, events)
     for note in notes + odd:
         warnings.warn(note, JaxMiceWarning, stacklevel=2)
@@ -89,7 +91,7 @@ def encode(
 
 def _code_columns(
     data: pd.DataFrame,
-    cluster: str | None,
+    clusters: Sequence[str],
     max_categories: int,
     events: EventLog,
     notes: list[str],
@@ -99,7 +101,7 @@ def _code_columns(
     complaints: list[tuple[str, str]] = []
     for name in data.columns:
         series = cast(pd.Series, data[name])
-        if name == cluster:
+        if name in clusters:
             coded = code_ids(series)
         else:
             try:

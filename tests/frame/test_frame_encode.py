@@ -324,12 +324,65 @@ def test_unknown_cluster_suggests_a_name():
         encode(data, cluster="qqq", events=EventLog())
 
 
-def test_one_cluster_column_only():
+def test_a_list_of_one_cluster_column_is_that_column():
     data = pd.DataFrame({"a": [1, 2], "b": [1, 2]})
     with pytest.warns(JaxMiceWarning, match="W08"):
-        assert encode(data, cluster=["a"], events=EventLog()).clusters.name == "a"
-    with pytest.raises(DataError, match=r"^E13: cluster names 2 columns"):
+        clusters = encode(data, cluster=["a"], events=EventLog()).clusters
+    assert (clusters.name, clusters.further) == ("a", ())
+    for names in ([], ["a", "a"]):
+        with pytest.raises(DataError, match=r"^E12: cluster must name different columns"):
+            encode(data, cluster=names, events=EventLog())
+
+
+@pytest.mark.filterwarnings("ignore:W08")
+def test_nested_cluster_columns():
+    data = pd.DataFrame(
+        {"class": list("aabbcc"), "school": list("ssttss"), "x": [1.0, 2, 3, 4, 5, 6]}
+    )
+    frame = encode(data, cluster=["class", "school"], events=EventLog())
+    clusters = frame.clusters
+    assert clusters.names == ("class", "school")
+    assert clusters.further[0].labels == ("s", "t")
+    np.testing.assert_array_equal(clusters.codes, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(clusters.further[0].codes, [0, 0, 1, 1, 0, 0])
+    assert [frame.columns[name].level for name in data] == [0, 0, 1]
+
+
+@pytest.mark.filterwarnings("ignore:W08")
+def test_ids_that_repeat_in_other_clusters_are_refused_relabelled_or_taken_to_cross():
+    data = pd.DataFrame(
+        {"class": [1, 2, 1, 2, 3], "school": list("sstts"), "town": list("ppqqp"), "x": range(5)}
+    )
+    names = ["class", "school", "town"]
+    with pytest.raises(DataError, match=r"^E13: 2 ids of cluster column 'class' occur in several"):
+        encode(data, cluster=names, events=EventLog())
+
+    events = EventLog()
+    nested = encode(data, cluster=names, relabel_nested=True, events=events).clusters
+    assert nested.labels == ((1, "s"), (2, "s"), (1, "t"), (2, "t"), (3, "s"))
+    np.testing.assert_array_equal(nested.codes, [0, 1, 2, 3, 4])
+    assert [clusters.labels for clusters in nested.further] == [("s", "t"), ("p", "q")]
+    assert [event.dep for event in events if event.event == "clusters_relabelled"] == ["class"]
+
+    crossing = encode(data, cluster=names, relabel_nested=False, events=EventLog()).clusters
+    assert crossing.labels == (1, 2, 3)
+    np.testing.assert_array_equal(crossing.codes, [0, 1, 0, 1, 2])
+
+
+@pytest.mark.filterwarnings("ignore:W08")
+def test_a_row_without_one_of_its_ids_is_dropped_from_all():
+    data = pd.DataFrame({"a": [5, 6, 6, 7], "b": ["u", "v", None, "u"], "x": [1.0, 2, 3, 4]})
+    with pytest.raises(DataError, match=r"^E11: cluster column 'b' has 1 missing"):
         encode(data, cluster=["a", "b"], events=EventLog())
+    data.loc[1, "b"] = None
+    clusters = encode(data, cluster=["a", "b"], missing_cluster="drop", events=EventLog()).clusters
+    assert (clusters.labels, clusters.further[0].labels) == ((5, 7), ("u",))
+    np.testing.assert_array_equal(clusters.codes, [0, -1, -1, 1])
+    np.testing.assert_array_equal(clusters.further[0].codes, [0, -1, -1, 0])
+    own = encode(
+        data, cluster=["a", "b"], missing_cluster="own", relabel_nested=False, events=EventLog()
+    ).clusters.further[0]
+    assert own.J == 3
 
 
 def test_singletons_are_counted():
@@ -388,7 +441,7 @@ def test_e14_lists_five_clusters_of_every_column():
         ({"xx": 2}, "g", r"^E12: levels names 'xx'.* did you mean 'x'"),
         ({"x": 3}, "g", r"^E14: levels\['x'\] must be 1 or 2, got 3"),
         ({"x": 2}, None, r"^E14: column 'x' declared level 2, but no cluster"),
-        ({"g": 2}, "g", r"^E14: 'g' is the cluster column"),
+        ({"g": 2}, "g", r"^E14: 'g' is a cluster column"),
     ],
 )
 def test_levels_that_make_no_sense(levels, cluster, text):
