@@ -41,6 +41,9 @@ class Method(eqx.Module):
     needs_cluster: ClassVar[bool] = False
     """Whether its row must name one cluster column."""
 
+    several_clusters: ClassVar[bool] = False
+    """Whether its row may name further cluster columns, nested or crossed."""
+
     levels: ClassVar[frozenset[int]] = frozenset({1})
     """Levels of the columns that it imputes as they should be."""
 
@@ -49,6 +52,12 @@ class Method(eqx.Module):
 
     uses_predictors: ClassVar[bool] = True
     """Whether it reads any predictor."""
+
+    needs_observed: ClassVar[bool] = True
+    """Whether it needs an observed value of its column; others compute it from predictors."""
+
+    own_cluster_only: ClassVar[bool] = False
+    """Whether it fills cells of clusters that show a value only; others stay missing."""
 
     regularised: ClassVar[bool] = True
     """Whether it can be fitted to fewer rows than it has predictors."""
@@ -61,6 +70,9 @@ class Method(eqx.Module):
 
     integral: ClassVar[bool] = False
     """Whether every imputed value is a whole number."""
+
+    counts: ClassVar[bool] = False
+    """Whether every observed value must be a whole number from 0 on."""
 
     joint: ClassVar[bool] = False
     """Whether it draws all columns of a block together, from a `JointTarget`."""

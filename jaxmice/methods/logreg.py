@@ -36,6 +36,7 @@ class Logreg(Method):
     codes: ClassVar[frozenset[int]] = frozenset({1, 3})
     exact: ClassVar[bool] = False
     standardised: ClassVar[bool] = False
+    integral: ClassVar[bool] = True
 
     def init(self, key: Key[Array, ""], sums: Target) -> Float[Array, " f"]:
         """Return zeros, which the first step does not read."""
@@ -51,17 +52,13 @@ class Logreg(Method):
     ) -> Float[Array, " f"]:
         """Draw the coefficients; their likelihood has no sums, so rows are read."""
         del state, n_steps
-        target = sums
-        X = jnp.concatenate([target.f_shared, target.f_chain])
-        rows = target.layout.row_live
-        pseudo = logistic.augment(X, target.f_live, rows, target.f_intercept)
-        return logistic.draw(key, X, target.y, target.ry, target.f_live, pseudo)
+        return logistic.draw(key, sums)
 
     def impute(
         self, key: Key[Array, ""], state: Float[Array, " f"], target: Target
     ) -> Float[Array, "K B"]:
         """Draw ones and zeros."""
         none = jnp.zeros((0, target.y.shape[0]), target.y.dtype)
-        eta = target.linear_predictor(none, state)
+        eta = target.linear_predictor(none, state) + target.delta
         u = uniforms(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
         return (u < jax.nn.sigmoid(eta)).astype(target.y.dtype)

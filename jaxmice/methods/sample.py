@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.methods._base import Method
-from jaxmice.random import uniforms
+from jaxmice.random import resample, uniforms
 from jaxmice.target import Target
 
 
@@ -51,8 +51,5 @@ class Sample(Method):
     def impute(self, key: Key[Array, ""], state: tuple[()], target: Target) -> Float[Array, "K B"]:
         """Give every row an observed value."""
         del state
-        observed, y = jnp.ravel(target.ry), jnp.ravel(target.y)
-        count = jnp.sum(observed)
-        u = uniforms(key, jnp.zeros((), int), y.shape, y.dtype)
-        rank = jnp.minimum((u * count).astype(int), count - 1) + 1
-        return y[jnp.searchsorted(jnp.cumsum(observed), rank)].reshape(target.y.shape)
+        u = uniforms(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
+        return resample(u, jnp.ravel(target.y), jnp.ravel(target.ry))

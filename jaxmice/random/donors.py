@@ -1,10 +1,29 @@
-"""Predictive mean matching: a donor for every recipient."""
+"""Donors of observed values: any of them, or one with a similar prediction."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxmice.random.bits import uniforms
+
+
+def resample(
+    u: Float[Array, "*n"], values: Float[Array, " d"], is_donor: Bool[Array, " d"]
+) -> Float[Array, "*n"]:
+    """Return for every uniform number the value of a donor, each equally likely.
+
+    Parameters
+    ----------
+    u
+        Uniforms on (0, 1).
+    values
+        What donors give.
+    is_donor
+        Rows that may give, at least one.
+    """
+    count = jnp.sum(is_donor)
+    rank = jnp.minimum((u * count).astype(int), count - 1) + 1
+    return values[jnp.searchsorted(jnp.cumsum(is_donor), rank)]
 
 
 def draw_donors(

@@ -5,6 +5,8 @@ in Z the regression also has one intercept per cluster, absorbed instead of writ
 dummies: exactly the regression on dummies, for any number of clusters.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
@@ -35,27 +37,51 @@ class Parameters(eqx.Module):
 
 def draw(key: Key[Array, ""], sums: Sums) -> Parameters:
     """Draw sigma2 from its marginal posterior, then the coefficients given it."""
+    fit = _least_squares(sums)
     q, f = sums.z_live.shape[0], sums.s.shape[0]
     J = sums.cluster_live.shape[0]
     z = normals(key, jnp.asarray(0), (f + J * q,), sums.s.dtype)
+    sigma2 = fit.rss / 2 / jnp.exp(log_gamma(key, jnp.asarray(1), (fit.df / 2)[None])[0])
+    noise = jnp.sqrt(sigma2) * solve_triangular(fit.lower, z[:f], lower=True, trans=1)
+    beta = fit.beta + noise
+    z_b = jnp.sqrt(sigma2) * z[f:].reshape(J, q).T
+    return Parameters(
+        beta_hat=fit.beta,
+        beta=jnp.where(sums.x_live[q:], beta, 0),
+        b_hat=_intercepts(fit.beta, jnp.zeros_like(z_b), sums),
+        b=_intercepts(beta, z_b, sums),
+        sigma2=sigma2,
+    )
+
+
+def estimate(sums: Sums) -> Parameters:
+    """Return the estimates in place of draws: least squares and ``RSS / (n - p)``."""
+    fit = _least_squares(sums)
+    b = _intercepts(fit.beta, jnp.zeros_like(sums.k), sums)
+    return Parameters(fit.beta, fit.beta, b, b, fit.rss / fit.df)
+
+
+class _Fit(NamedTuple):
+    """Least squares: coefficients, factor of their precision, and what is left over."""
+
+    beta: Float[Array, " f"]
+    lower: Float[Array, "f f"]
+    rss: Float[Array, ""]
+    df: Float[Array, ""]
+
+
+def _least_squares(sums: Sums) -> _Fit:
+    q = sums.z_live.shape[0]
     f_live = sums.x_live[q:]
     gram = sums.S + jnp.diag(jnp.where(f_live, sums.penalty[q:], 1))
     lower = jnp.linalg.cholesky(gram)
     half = solve_triangular(lower, sums.s, lower=True)
-    beta_hat = solve_triangular(lower, half, lower=True, trans=1)
-    rss = jnp.maximum(sums.rho - half @ half, 0)
     absorbed = jnp.sum((sums.n > 0) & sums.cluster_live) if q else 0
-    df = jnp.maximum(jnp.sum(sums.n) - jnp.sum(f_live) - absorbed, 1)
-    sigma2 = rss / 2 / jnp.exp(log_gamma(key, jnp.asarray(1), (df / 2)[None])[0])
-    noise = jnp.sqrt(sigma2) * solve_triangular(lower, z[:f], lower=True, trans=1)
-    beta = beta_hat + noise
-    z_b = jnp.sqrt(sigma2) * z[f:].reshape(J, q).T
-    return Parameters(
-        beta_hat=beta_hat,
-        beta=jnp.where(f_live, beta, 0),
-        b_hat=_intercepts(beta_hat, jnp.zeros_like(z_b), sums),
-        b=_intercepts(beta, z_b, sums),
-        sigma2=sigma2,
+    return _Fit(
+        beta=solve_triangular(lower, half, lower=True, trans=1),
+        lower=lower,
+        rss=jnp.maximum(sums.rho - half @ half, 0),
+        df=jnp.maximum(jnp.sum(sums.n) - jnp.sum(f_live) - absorbed, 1),
     )
 
 

@@ -3,37 +3,73 @@
 The data are augmented by a few rows of small weight (White, Daniel and Royston 2010,
 Computational Statistics and Data Analysis 54, 2267-2275), so the maximum is finite for
 any pattern of separation. Rows that are added to a design of F columns: for every
-predictor and both answers, that predictor half a standard deviation below and above its
+predictor and every category, that predictor half a standard deviation below and above its
 mean and all others at their means, with a total weight of the number of coefficients.
 """
 
-import equinox as eqx
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Key
 
-from jaxmice.random import normals
-
-N_NEWTON = 20
-"""Damped Newton steps; convergence takes five to eight."""
+from jaxmice.samplers.newton import Here, draw_normal, maximise
+from jaxmice.target import Target
 
 
-class Pseudo(eqx.Module):
-    """The rows added against separation."""
+class Design(NamedTuple):
+    """Rows of a regression for categories, the added ones last."""
 
-    X: Float[Array, "r f"]
-    y: Float[Array, " r"]
-    weight: Float[Array, " r"]
+    X: Float[Array, "f n"]
+    """Predictors; columns that do not predict are zero."""
+
+    weight: Float[Array, "c n"]
+    """How much a row counts for each category."""
+
+    live: Bool[Array, " f"]
+    """Columns that predict."""
+
+    penalty: Float[Array, " f"]
+    """Minute precision of a normal prior, against columns that determine each other."""
 
 
-def augment(
-    X: Float[Array, "f K B"],
-    live: Bool[Array, " f"],
-    rows: Bool[Array, "K B"],
-    intercept: Bool[Array, ""],
-) -> Pseudo:
-    """Return the added rows; means and deviations are those of all ``rows``."""
+def make_design(target: Target, n_categories: int, present: Bool[Array, " c"]) -> Design:
+    """Return the rows of a target whose values are codes 0, 1, ..., c - 1.
+
+    Parameters
+    ----------
+    target
+        The categorical target; it has no columns with random effects.
+    n_categories
+        Number of categories c.
+    present
+        Categories that take part; each of them gets the same share of the added rows.
+    """
+    X, live = jnp.concatenate([target.f_shared, target.f_chain]), target.f_live
+    f, rows = X.shape[0], target.layout.row_live
+    is_intercept = (jnp.arange(f) == 0) & target.f_intercept
+    category = jnp.arange(n_categories)[:, None, None]
+    member = (target.y == category) & target.ry & present[:, None, None]
+    added, weight = _added(X, rows, live & ~is_intercept)
+    share = weight * present[:, None] / jnp.maximum(jnp.sum(present), 1)
+    kappa = 1e-8 if X.dtype == jnp.float64 else 1e-5
+    square = jnp.sum(X**2 * rows, axis=(1, 2))
+    return Design(
+        X=jnp.concatenate([X.reshape(f, -1), jnp.where(live[:, None], added, 0)], axis=1),
+        weight=jnp.concatenate([member.reshape(n_categories, -1), share], axis=1).astype(X.dtype),
+        live=live,
+        penalty=jnp.where(is_intercept & live, 0, kappa * square),
+    )
+
+
+def _added(
+    X: Float[Array, "f K B"], rows: Bool[Array, "K B"], predictor: Bool[Array, " f"]
+) -> tuple[Float[Array, "f r"], Float[Array, " r"]]:
+    """Return the added points and their weights over all categories together.
+
+    All categories are added at the same points with the same weight: a point is one row
+    that belongs to each of them in part. Means and deviations are those of all rows.
+    """
     f = X.shape[0]
     n = jnp.maximum(jnp.sum(rows), 1)
     mean = jnp.sum(X * rows, axis=(1, 2)) / n
@@ -42,66 +78,25 @@ def augment(
     highest = jnp.max(jnp.where(rows, X, -jnp.inf), axis=(1, 2))
     moved = jnp.stack([mean - deviation / 2, mean + deviation / 2])
     moved = jnp.clip(moved, lowest, highest)
-    eye = jnp.eye(f, dtype=bool)
-    design = jnp.where(eye[None], moved[:, :, None], mean[None, None, :])
-    # The first column may be an intercept, which is no predictor.
-    predictor = live & ~((jnp.arange(f) == 0) & intercept)
+    design = jnp.where(jnp.eye(f, dtype=bool)[None], moved[:, :, None], mean[None, None, :])
     count = jnp.sum(predictor)
-    weight = jnp.where(predictor, (count + 1) / jnp.maximum(4 * count, 1), 0)
-    X_pseudo = jnp.concatenate([design.reshape(2 * f, f)] * 2)
-    return Pseudo(
-        X=jnp.where(live, X_pseudo, 0),
-        y=jnp.repeat(jnp.array([0.0, 1.0], X.dtype), 2 * f),
-        weight=jnp.tile(weight, 4).astype(X.dtype),
-    )
+    weight = jnp.where(predictor, (count + 1) / jnp.maximum(2 * count, 1), 0)
+    return design.reshape(2 * f, f).T, jnp.tile(weight, 2)
 
 
-def draw(
-    key: Key[Array, ""],
-    X: Float[Array, "f K B"],
-    y: Float[Array, "K B"],
-    ry: Bool[Array, "K B"],
-    live: Bool[Array, " f"],
-    pseudo: Pseudo,
-) -> Float[Array, " f"]:
+def draw(key: Key[Array, ""], target: Target) -> Float[Array, " f"]:
     """Draw the coefficients from the normal approximation at the maximum."""
-    f = X.shape[0]
-    dead = jnp.diag(jnp.where(live, 1e-8, 1).astype(X.dtype))
-    weight = ry.astype(X.dtype)
+    design = make_design(target, 2, jnp.ones(2, bool))
+    X, ones, total = design.X, design.weight[1], jnp.sum(design.weight, axis=0)
+    ridge = jnp.where(design.live, design.penalty, 1)
 
-    def log_likelihood(beta: Float[Array, " f"]) -> Float[Array, ""]:
-        eta, eta_pseudo = jnp.einsum("fkb,f->kb", X, beta), pseudo.X @ beta
-        real = jnp.sum(weight * (y * eta - jax.nn.softplus(eta)))
-        added = jnp.sum(pseudo.weight * (pseudo.y * eta_pseudo - jax.nn.softplus(eta_pseudo)))
-        return real + added
+    def evaluate(beta: Float[Array, " f"]) -> Here:
+        eta = jnp.einsum("fn,f->n", X, beta, precision="highest")
+        mu = jax.nn.sigmoid(eta)
+        value = jnp.sum(ones * eta - total * jax.nn.softplus(eta))
+        score = jnp.einsum("fn,n->f", X, ones - total * mu, precision="highest")
+        fisher = jnp.einsum("fn,gn->fg", X * (total * mu * (1 - mu)), X, precision="highest")
+        return Here(value - ridge @ beta**2 / 2, score - ridge * beta, fisher + jnp.diag(ridge))
 
-    def information(
-        beta: Float[Array, " f"],
-    ) -> tuple[Float[Array, " f"], Float[Array, "f f"]]:
-        mu = jax.nn.sigmoid(jnp.einsum("fkb,f->kb", X, beta))
-        mu_pseudo = jax.nn.sigmoid(pseudo.X @ beta)
-        score = jnp.einsum("fkb,kb->f", X, weight * (y - mu)) + pseudo.X.T @ (
-            pseudo.weight * (pseudo.y - mu_pseudo)
-        )
-        w, w_pseudo = weight * mu * (1 - mu), pseudo.weight * mu_pseudo * (1 - mu_pseudo)
-        fisher = jnp.einsum("fkb,gkb->fg", X * w, X, precision="highest")
-        return score, fisher + (pseudo.X.T * w_pseudo) @ pseudo.X + dead
-
-    def newton(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        beta, best, damping = carry
-        score, fisher = information(beta)
-        proposal = beta + damping * jnp.linalg.solve(fisher, score)
-        value = log_likelihood(proposal)
-        better = value >= best
-        return (
-            jnp.where(better, proposal, beta),
-            jnp.where(better, value, best),
-            jnp.where(better, jnp.minimum(2 * damping, 1), damping / 4),
-        )
-
-    zero = jnp.zeros((f,), X.dtype)
-    start = (zero, log_likelihood(zero), jnp.ones((), X.dtype))
-    beta_hat, _, _ = jax.lax.fori_loop(0, N_NEWTON, newton, start)
-    lower = jnp.linalg.cholesky(information(beta_hat)[1])
-    z = normals(key, jnp.zeros((), int), (f,), X.dtype)
-    return jnp.where(live, beta_hat + solve_triangular(lower, z, lower=True, trans=1), 0)
+    maximum, information = maximise(evaluate, jnp.zeros(X.shape[:1], X.dtype))
+    return jnp.where(design.live, draw_normal(key, maximum, information), 0)

@@ -1,7 +1,6 @@
 """Logistic regression with augmentation against an optimiser of its own."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize
@@ -19,10 +18,7 @@ SIZES, SEEN = (20, 20, 20), (18, 15, 0)
 
 @jax.jit
 def draw_many(keys: jax.Array, target: Target) -> jax.Array:
-    X = jnp.concatenate([target.f_shared, target.f_chain])
-    rows, live = target.layout.row_live, target.f_live
-    pseudo = logistic.augment(X, live, rows, target.f_intercept)
-    return jax.vmap(lambda key: logistic.draw(key, X, target.y, target.ry, live, pseudo))(keys)
+    return jax.vmap(lambda key: logistic.draw(key, target))(keys)
 
 
 def augmented(rows: Rows, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

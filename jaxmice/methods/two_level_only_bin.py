@@ -1,0 +1,28 @@
+"""Method ``2lonly.bin``: logistic regression of a level-2 column."""
+
+from typing import ClassVar
+
+from jaxmice.methods._level_two import LevelTwo
+from jaxmice.methods.logreg import Logreg
+
+
+class TwoLevelOnlyBin(LevelTwo, Logreg):
+    """Logistic regression with one row per cluster.
+
+    ``logreg`` on the clusters: predictors enter with their cluster means in the completed
+    data, level-2 columns as they are. All rows of a cluster get the same value.
+
+    Differences from R
+    ------------------
+    R's ``miceadds`` reaches it by ``2lonly.function`` with ``imputationFunction="logreg"``.
+    Otherwise as for ``logreg``.
+
+    References
+    ----------
+    van Buuren S (2018). Flexible Imputation of Missing Data, 2nd edition, section 7.8, and
+    those of ``logreg``.
+    """
+
+    name: ClassVar[str] = "2lonly.bin"
+    summary: ClassVar[str] = "logistic regression on clusters"
+    source: ClassVar[str] = "van Buuren (2018), section 7.8"
