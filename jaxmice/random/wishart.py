@@ -13,7 +13,7 @@ def wishart_shapes(df: Float[Array, ""], live: Bool[Array, " q"]) -> Float[Array
     of freedom; twice a gamma variate of half that shape.
     """
     rank = jnp.cumsum(live)
-    return jnp.where(live, (df - rank[-1] + rank) / 2, 1)
+    return jnp.where(live, (df - jnp.sum(live) + rank) / 2, 1)
 
 
 def inverse_wishart_factor(
