@@ -4,6 +4,7 @@ The engine sees arrays only. Its compiled unit is a visit: one target, in all ch
 all data sets at once (`jaxmice.engine.visit`); above it is a plain Python loop.
 """
 
+from jaxmice.engine.factors import plan_factors as plan_factors
 from jaxmice.engine.layout import Blocks as Blocks, plan_blocks as plan_blocks
 from jaxmice.engine.precision import precision_scope as precision_scope
 from jaxmice.engine.problem import (

@@ -28,6 +28,8 @@ def plan_factors(
     -------
     For every data set its factors, without slopes.
     """
+    if not codes[0]:
+        return [() for _ in blocks]
     placed = [_place(layout, own) for layout, own in zip(blocks, codes, strict=True)]
     factors: list[list[Factor]] = [[] for _ in blocks]
     for v in range(1, len(placed[0])):

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxmice.linalg import Layout
+from jaxmice.linalg import Factor, Layout
 from jaxmice.methods import Method
 
 
@@ -42,6 +42,9 @@ class Data(eqx.Module):
 
     layout: Layout
     """Where rows lie."""
+
+    factors: tuple[Factor, ...] = ()
+    """Further cluster columns."""
 
 
 class SharedSlots(eqx.Module):
@@ -97,6 +100,9 @@ class Spec(eqx.Module):
 
     z_units: Float[Array, "R q q"]
     """See `Target.z_units`."""
+
+    factors: tuple[int, ...] = eqx.field(default=(), static=True)
+    """Which further cluster columns have random effects."""
 
 
 @dataclass(frozen=True)

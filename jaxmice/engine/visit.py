@@ -7,6 +7,7 @@ they compile nothing.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
 from jaxmice.engine.streams import as_keys
-from jaxmice.linalg import Layout, cluster_sums, to_rows
+from jaxmice.linalg import Factor, Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
 from jaxmice.random import once, uniforms
 from jaxmice.target import JointTarget, Target
@@ -167,7 +168,18 @@ def make_target(
     if method.joint:
         level2 = data.level2[spec.target]
         return JointTarget(**own, **design, seen=seen, level2=level2, y_scale=spec.y_scale)
-    return Target(**own, **design, y_scale=spec.y_scale[0])
+    factors = _choose_factors(data.factors, spec.factors)
+    return Target(**own, **design, y_scale=spec.y_scale[0], factors=factors)
+
+
+def _choose_factors(factors: tuple[Factor, ...], chosen: tuple[int, ...]) -> tuple[Factor, ...]:
+    """Return some of the further factors, linked to the clusters and to each other."""
+    out = []
+    for place, v in enumerate(chosen):
+        links = factors[v].links
+        kept = (links[0], *(links[1 + w] for w in chosen[:place]))
+        out.append(replace(factors[v], links=kept))
+    return tuple(out)
 
 
 def _fill_shared(

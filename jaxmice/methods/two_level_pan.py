@@ -2,16 +2,13 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.methods._two_level import TwoLevelNormal
-from jaxmice.samplers import linear_mixed as lm
-from jaxmice.samplers.sums import Sums
+from jaxmice.methods._several_clusters import Drawn, Read, SeveralClusters
 from jaxmice.target import Target
 
 
-class TwoLevelPan(TwoLevelNormal):
+class TwoLevelPan(SeveralClusters):
     r"""Two-level normal model with one residual variance (``2l.pan`` in R's ``mice``).
 
     .. math::
@@ -24,16 +21,20 @@ class TwoLevelPan(TwoLevelNormal):
     R: :math:`\sigma^2 \sim IG(1/2, 1/2)`, :math:`\Psi \sim IW(q, I)` in the units of
     the data) and ``"pan_scaled"`` (the same in standardised units).
 
+    Every further cluster column, nested or crossed, adds a random intercept; the prior of
+    its variance is that of :math:`\Psi`.
+
     Missing data
     ------------
     Sporadic and systematic. A cluster without any observed value draws its effects from
-    :math:`N(0, \Psi)`.
+    :math:`N(0, \Psi)`, in every cluster column.
 
     Differences from R
     ------------------
     The default prior has no units, so that multiplying y by ten changes nothing. Visits
     go on from the parameters of the visit before; R starts anew and keeps the last of
-    500 steps (``restart=True``). Any type of cluster id will do.
+    500 steps (``restart=True``). Any type of cluster id will do. R takes one cluster
+    column.
 
     References
     ----------
@@ -49,23 +50,15 @@ class TwoLevelPan(TwoLevelNormal):
     restart_iter: ClassVar[int] = 500
     by_cluster: ClassVar[bool] = False
 
-    def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> lm.Parameters:
+    def init(self, key: Key[Array, ""], sums: Read) -> Drawn:
         """Return no effects, and half of the residual deviation between clusters."""
         del key
-        return lm.start(sums[0])
+        return self.begin(sums)
 
-    def step(
-        self,
-        key: Key[Array, ""],
-        state: lm.Parameters,
-        sums: tuple[Sums, lm.Prior],
-        n_steps: Int[Array, ""],
-    ) -> lm.Parameters:
+    def step(self, key: Key[Array, ""], state: Drawn, sums: Read, n_steps: Int[Array, ""]) -> Drawn:
         """Take Gibbs steps."""
-        return lm.run(key, state, *sums, n_steps)
+        return self.advance(key, state, sums, n_steps)
 
-    def impute(
-        self, key: Key[Array, ""], state: lm.Parameters, target: Target
-    ) -> Float[Array, "K B"]:
+    def impute(self, key: Key[Array, ""], state: Drawn, target: Target) -> Float[Array, "K B"]:
         """Draw ``y = X beta + Z b + e``."""
-        return self.draw_rows(key, state.beta, state.b, jnp.sqrt(state.sigma2), target)
+        return self.draw(key, state, target)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxmice.errors import ModelError
 from jaxmice.events import EventLog
-from jaxmice.frame import Frame
+from jaxmice.frame import Clusters, Frame
 from jaxmice.model.groups import Groups
 from jaxmice.model.moments import Moments
 from jaxmice.model.names import Complaints, warn
@@ -64,50 +64,76 @@ def _no_slopes(row: Row, frame: Frame) -> bool:
 def _check_cluster(row: Row, frame: Frame, complaints: Complaints) -> None:
     names = list(frame.columns)
     marked = [names[j] for j in np.flatnonzero(row.codes == -2)]
-    cluster = frame.clusters.name if frame.clusters else None
+    clusters = frame.clusters
+    known = clusters.names if clusters else ()
     method = row.method
-    others = [name for name in marked if name != cluster]
-    if cluster is None and (others or method.needs_cluster):
-        complaints.add(
-            "E23",
-            f"row {row.block!r}: method {method.name!r} needs a cluster column; pass cluster="
-            if method.needs_cluster
-            else f"row {row.block!r}: code -2 at {some(others)}, but no cluster= was given",
-        )
-        return
-    if cluster is None:
+    others = [name for name in marked if name not in known]
+    if clusters is None:
+        if others or method.needs_cluster:
+            complaints.add(
+                "E23",
+                f"row {row.block!r}: method {method.name!r} needs a cluster column; pass cluster="
+                if method.needs_cluster
+                else f"row {row.block!r}: code -2 at {some(others)}, but no cluster= was given",
+            )
         return
     if others:
         complaints.add(
             "E23",
             f"row {row.block!r}: exactly one cluster (-2) needed, found {len(marked)}: "
-            f"{some(marked)}; the cluster column is {cluster!r}",
+            f"{some(marked)}; the cluster column is {clusters.name!r}"
+            if len(known) == 1
+            else f"row {row.block!r}: code -2 at {some(others)}; the cluster columns are "
+            f"{some(known)}",
         )
         return
-    place = names.index(cluster)
-    code = int(row.codes[place])
+    for place, own in enumerate((clusters, *clusters.further)):
+        _check_cluster_code(row, names.index(own.name), own, place == 0, complaints)
+    if method.needs_cluster and not method.several_clusters and len(marked) > 1:
+        further = [name for name in marked if name != clusters.name]
+        complaints.add(
+            "E13",
+            f"method {method.name!r} of {row.target!r} takes one cluster column, {len(marked)} "
+            f"given; to leave {some(further)} out for it, pass "
+            f"roles={{{row.block!r}: {{{further[0]!r}: 'none'}}}}",
+        )
+
+
+def _check_cluster_code(
+    row: Row, place: int, clusters: Clusters, first: bool, complaints: Complaints
+) -> None:
+    """Check the code of one cluster column."""
+    method, code, cluster = row.method, int(row.codes[place]), clusters.name
     if method.needs_cluster:
-        if code != -2:
+        if first and code != -2:
             complaints.add(
                 "E23",
                 f"row {row.block!r}: exactly one cluster (-2) needed, found 0; give {cluster!r} "
                 f"the role 'cluster' (code -2), it has code {code}",
             )
-        elif frame.clusters is not None and frame.clusters.J < 2:
+        elif code not in (0, -2):
             complaints.add(
-                "E23", f"method {method.name!r} of {row.target!r} needs at least 2 clusters"
+                "E25",
+                f"code {code} at [{row.block!r}, {cluster!r}] not understood by {method.name!r}; "
+                "valid for a cluster column: -2, 0",
+            )
+        elif code == -2 and clusters.J < 2:
+            complaints.add(
+                "E23",
+                f"method {method.name!r} of {row.target!r} needs at least 2 clusters"
+                + ("" if first else f" in every cluster column, {cluster!r} has one"),
             )
     elif code == -2 and -2 not in method.cluster_codes:
         row.codes[place] = 0
         warn(
             "W13",
-            f"method {method.name!r} of {row.target!r} knows no clusters; {cluster!r} is not "
-            "used; for cluster dummies give it code 1",
+            f"method {method.name!r} of {row.target!r} knows no clusters; {cluster!r} is not used"
+            + ("; for cluster dummies give it code 1" if first else ""),
         )
-    elif code == 1 and 1 in method.cluster_codes:
+    elif first and code == 1 and 1 in method.cluster_codes:
         row.absorb = True
     elif code not in (0, -2):
-        valid = sorted({0} | method.cluster_codes)
+        valid = sorted({0} | (method.cluster_codes if first else frozenset()))
         complaints.add(
             "E25",
             f"code {code} at [{row.block!r}, {cluster!r}] not understood by {method.name!r}; "

@@ -69,6 +69,8 @@ class Visit:
     absorb
         One dummy per cluster, removed by taking deviations from the cluster means; there
         is no intercept then.
+    factors
+        Places among the further cluster columns of those that have random intercepts.
     """
 
     block: str
@@ -78,6 +80,7 @@ class Visit:
     fixed: tuple[Term, ...]
     random: tuple[Term, ...]
     absorb: bool = False
+    factors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class ImputationModel:
     options
         Options of the methods as given.
     cluster
-        The cluster column.
+        The cluster column; the first of several.
     levels, kinds
         Level (1 or 2; 0 for the cluster column) and kind of every column.
     standardize, group_mean, group_center
@@ -153,7 +156,7 @@ class ImputationModel:
             if visit.absorb:
                 cluster = f"{self.cluster} (dummies)"
             elif type(visit.method).needs_cluster:
-                cluster = str(self.cluster)
+                cluster = self._clusters(visit)
             rows.append(
                 [
                     named,
@@ -174,6 +177,11 @@ class ImputationModel:
         if len(self.events):
             lines.append(f"{len(self.events)} events; see model.events")
         return "\n".join(lines)
+
+    def _clusters(self, visit: Visit) -> str:
+        """Name the cluster columns of a visit."""
+        further = self.frame.clusters.further if self.frame.clusters else ()
+        return ", ".join([str(self.cluster), *(further[v].name for v in visit.factors)])
 
     def _columns(self, terms: Any) -> str:
         """Name the columns behind some terms, dummies of one column once."""

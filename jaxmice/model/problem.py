@@ -16,6 +16,7 @@ from jaxmice.engine import (
     Spec,
     Step,
     plan_blocks,
+    plan_factors,
 )
 from jaxmice.frame import Column
 from jaxmice.methods import Method
@@ -64,6 +65,7 @@ def make_problem(
         _Builder(model, layout, widths) for model, layout in zip(models, blocks, strict=True)
     ]
     built = [builder.build() for builder in builders]
+    factors = plan_factors(blocks, [_further_codes(model) for model in models])
     first = built[0]
     stack = [_stack([part.steps[i].spec for part in built]) for i in range(len(first.steps))]
     steps = [replace(step, spec=spec) for step, spec in zip(first.steps, stack, strict=True)]
@@ -71,7 +73,9 @@ def make_problem(
     if start is not None:
         begun = np.stack([b.start(values) for b, values in zip(builders, start, strict=True)])
     problem = Problem(
-        data=_stack([part.data for part in built]),
+        data=_stack(
+            [replace(part.data, factors=own) for part, own in zip(built, factors, strict=True)]
+        ),
         steps=steps,
         targets=first.targets,
         carried=first.carried,
@@ -105,6 +109,11 @@ def _leaf(value: Any, dtype: Any = None) -> Any:
 def _codes(model: ImputationModel) -> np.ndarray:
     clusters = model.frame.clusters
     return np.zeros(model.frame.n, np.int64) if clusters is None else clusters.codes
+
+
+def _further_codes(model: ImputationModel) -> list[np.ndarray]:
+    clusters = model.frame.clusters
+    return [] if clusters is None else [further.codes for further in clusters.further]
 
 
 def _stack(parts: Sequence[Any]) -> Any:
@@ -233,6 +242,7 @@ class _Builder:
             y_unit=_leaf([scale.scale if raw else 1.0 for scale in scales]),
             y_shift=_leaf(shift if raw or not any_intercept else [0.0] * len(shift), float),
             y_scale=_leaf([1.0 if raw else scale.scale for scale in scales]),
+            factors=visit.factors,
             z_units=_leaf(self._units(z_shared, z_chain, widths, z_intercept, y_scale)),
         )
         chain_terms = z_chain + f_chain

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxmice.frame import Column
+from jaxmice.frame import Column, Frame
 from jaxmice.methods import Method
 
 
@@ -33,6 +33,13 @@ class Row:
     codes: np.ndarray
     explicit: np.ndarray
     absorb: bool = False
+
+    def factors(self, frame: Frame) -> tuple[int, ...]:
+        """Return the places of the further cluster columns that the row names."""
+        further = frame.clusters.further if frame.clusters else ()
+        names = list(frame.columns)
+        marked = [self.codes[names.index(clusters.name)] == -2 for clusters in further]
+        return tuple(v for v, used in enumerate(marked) if used)
 
     def aggregated(self, column: Column) -> bool:
         """Say whether the method works on one row per cluster, given the target's column."""

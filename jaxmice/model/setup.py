@@ -52,6 +52,7 @@ def setup(
     keep_near_perfect: bool = False,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     missing_cluster: str = "error",
+    relabel_nested: bool | None = None,
     max_categories: int = 20,
 ) -> ImputationModel:
     """Describe an imputation run completely; nothing is drawn.
@@ -69,7 +70,10 @@ def setup(
         DataFrame, a dict of dicts, or a square array over the columns. Rows that are not
         given keep the default.
     cluster
-        The cluster column.
+        The cluster column, or several: nested ones from the innermost to the outermost, or
+        crossed ones (see `relabel_nested`). Level 2, cluster means and random slopes are
+        those of the first; every further one has a random intercept, in the methods that
+        take several.
     roles
         Words in place of codes, by target: ``{"popular": {"school": "cluster", "sex":
         "random"}, "*": {"pupil": "none"}}``. A mapping changes the columns that it names; a
@@ -114,6 +118,10 @@ def setup(
         ``intercept`` (``"random"``, ``"fixed"`` or False) belongs to every method.
     missing_cluster
         Rows without a cluster id: ``"error"``, ``"own"`` or ``"drop"``.
+    relabel_nested
+        For several cluster columns, what an id means that occurs in several clusters of the
+        next column: True, it counts anew in each; False, it is one cluster and the columns
+        cross; None, an error.
     max_categories
         Text columns with more distinct values are ids.
 
@@ -143,6 +151,7 @@ def setup(
         levels=levels,
         max_categories=max_categories,
         missing_cluster=missing_cluster,
+        relabel_nested=relabel_nested,
         events=events,
     )
     original, missing = frame.data, _missing(frame)
@@ -204,7 +213,10 @@ def setup(
         number = sequence[:place].count(block)
         for row, built, (random, fixed) in zip(rows, methods, terms, strict=True):
             if row.block == block:
-                visits.append(Visit(block, row.targets, built, number, fixed, random, row.absorb))
+                factors = row.factors(frame)
+                visits.append(
+                    Visit(block, row.targets, built, number, fixed, random, row.absorb, factors)
+                )
     return ImputationModel(
         original=original,
         frame=frame,

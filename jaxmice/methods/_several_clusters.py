@@ -1,0 +1,64 @@
+"""The two-level normal regression with one or several cluster columns."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from jaxmice.methods._two_level import HALF_T_SCALE, TwoLevelNormal
+from jaxmice.random import normals
+from jaxmice.samplers import linear_mixed as lm, linear_mixed_crossed as crossed
+from jaxmice.samplers.sums import Sums
+from jaxmice.target import Target
+
+Drawn = lm.Parameters | crossed.Parameters
+"""Parameters with one cluster column, or with several."""
+
+Read = tuple[Any, Any]
+"""Sums and their prior with one cluster column; else data and prior of the crossed model."""
+
+
+class SeveralClusters(TwoLevelNormal):
+    """Normal regression with the effects of one cluster column or of several."""
+
+    several_clusters: ClassVar[bool] = True
+    by_cluster: ClassVar[bool] = False
+
+    def read(self, target: Target) -> Read:
+        """Return the sums of the target and the prior on their scale."""
+        sums, prior = super().read(target)
+        if not target.factors:
+            return sums, prior
+        data = crossed.read(target, sums)
+        further = tuple(self._further_prior(target, own) for own in data.further)
+        return data, crossed.Prior(prior, further)
+
+    def _further_prior(self, target: Target, sums: Sums) -> lm.Prior:
+        """Return the prior of the covariance of a further factor; the rest is not read."""
+        q, dtype = len(sums.z_live), sums.k.dtype
+        zero, none = jnp.zeros((), dtype), jnp.zeros((0,), dtype)
+        if self.prior == "hw":
+            scale = jnp.full((q,), HALF_T_SCALE, dtype)
+            return lm.Prior(zero, zero, none, zero, jnp.zeros((q, q), dtype), half_t=scale)
+        unit = 1 / target.y_scale if self.prior == "pan" else zero + 1
+        return lm.Prior(zero, zero, none, zero + q, unit**2 * jnp.eye(q, dtype=dtype))
+
+    def begin(self, sums: Read) -> Drawn:
+        """Return no effects, and half of the residual deviation in every cluster column."""
+        data = sums[0]
+        return crossed.start(data) if isinstance(data, crossed.Data) else lm.start(data)
+
+    def advance(
+        self, key: Key[Array, ""], state: Drawn, sums: Read, n_steps: Int[Array, ""]
+    ) -> Drawn:
+        """Take Gibbs steps."""
+        if isinstance(state, crossed.Parameters):
+            return crossed.run(key, state, *sums, n_steps)
+        return lm.run(key, state, *sums, n_steps)
+
+    def draw(self, key: Key[Array, ""], state: Drawn, target: Target) -> Float[Array, "K B"]:
+        """Draw rows given all parameters."""
+        if not isinstance(state, crossed.Parameters):
+            return self.draw_rows(key, state.beta, state.b, jnp.sqrt(state.sigma2), target)
+        noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
+        return crossed.fitted(state, target) + jnp.sqrt(state.first.sigma2) * noise
