@@ -15,7 +15,7 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
-from jaxmice import datasets as datasets, errors as errors
+from jaxmice import datasets as datasets, errors as errors, post as post
 from jaxmice.imputed import ImputedData as ImputedData
 from jaxmice.method_table import methods as methods
 from jaxmice.methods import Method as Method, register_method as register_method

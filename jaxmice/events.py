@@ -23,6 +23,7 @@ LEVELS = {
     "slope_weakly_identified": "change",
     "means_dropped": "change",
     "missing_predictor": "change",
+    "circular_removed": "change",
     "deduced": "info",
     "dtype_widened": "info",
     "row_dropped": "change",

@@ -20,7 +20,8 @@ from jaxmice.events import EventLog
 from jaxmice.frame import encode
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
-from jaxmice.model.problem import Prepared, make_problem
+from jaxmice.model.passive import recompute
+from jaxmice.model.problem import Prepared, Scale, make_problem
 from jaxmice.wording import near
 
 
@@ -168,7 +169,7 @@ def replicate(
     began = time.perf_counter()
     models = [setup(frame, method, predictor_matrix, **setup_options) for frame in frames]
     for number, model in enumerate(models[1:], 2):
-        if model.visits != models[0].visits:
+        if _form(model) != _form(models[0]):
             message = (
                 f"data set {number} is imputed differently from the first; fix the model "
                 "by method=, roles= or predictor_matrix=, or pass screen='off'"
@@ -176,6 +177,13 @@ def replicate(
             raise ModelError("E55", message)
     seconds = time.perf_counter() - began
     return _run(models, m, maxit, "sample", seed, device, precision, chunk_chains, False, seconds)
+
+
+def _form(model: ImputationModel) -> Any:
+    """Return what data sets that are imputed side by side must share."""
+    functions = [(rule.target, rule.function) for rule in model.rules]
+    steps = {name: (part.steps, part.link is None) for name, part in model.post.items()}
+    return model.visits, functions, jax.tree.structure(steps)
 
 
 def _check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) -> None:
@@ -214,7 +222,9 @@ def _seed(seed: Any) -> int:
 def _iterations(maxit: Any, model: ImputationModel, events: EventLog) -> int:
     if maxit is not None:
         return _count(maxit, "E10", "maxit must be 0 or more", 0)
-    if len({visit.targets for visit in model.visits}) == 1:
+    passive = {rule.target for rule in model.rules}
+    fed_back = any(term.column in passive for v in model.visits for term in v.random + v.fixed)
+    if len({visit.targets for visit in model.visits}) == 1 and not fed_back:
         events.add("univariate", "a single column is imputed: one iteration is enough")
         return 1
     return 10
@@ -290,8 +300,11 @@ def _starts(models: Sequence[ImputationModel], init: Any) -> list[dict[str, np.n
         raise DataError("E47", f"init lacks the columns {', '.join(lacking)}")
     if len(init) != model.frame.n:
         raise DataError("E47", f"init has {len(init)} rows, data {model.frame.n}")
+    # Passive columns are computed before anything is drawn.
+    starts: dict[str, np.ndarray] = {
+        rule.target: np.nan_to_num(model.frame.columns[rule.target].values) for rule in model.rules
+    }
     frame = encode(init[model.frame.data.columns.intersection(init.columns)], events=EventLog())
-    starts: dict[str, np.ndarray] = {}
     for name, column in _columns(model):
         if name not in targets:
             continue
@@ -359,7 +372,9 @@ def _results(
             methods = [visit.method for visit in model.visits if target in visit.targets]
             is_donated = any(method.donor_based for method in methods)
             is_start = session.iteration == 0 and session.problem.start is None
-            if is_donated or is_start:
+            if target in model.post:
+                values = model.post[target].settle(_whole(values, scale, session.precision))
+            elif is_donated or is_start:
                 values = _snap(values, np.unique(column.values[~column.missing]))
             elif any(method.integral for method in methods):
                 values = np.round(values)
@@ -370,6 +385,7 @@ def _results(
                 with np.errstate(over="ignore"):
                     unit = np.float64(scale.scale) ** power
                     traces[name].append(raw[target][name][r] * unit + shift)
+        recompute(model.rules, model.frame, model.ignore, cells)
         log = EventLog([*model.events, *session.events])
         shape = (0, session.iteration, len(session.chains))
         out.append(
@@ -386,6 +402,12 @@ def _results(
             )
         )
     return out
+
+
+def _whole(values: np.ndarray, scale: Scale, precision: str) -> np.ndarray:
+    """Return values of which those that are whole, rounding of the scale apart, are whole."""
+    slack = 16 * np.finfo(precision).eps * (abs(scale.location) + np.abs(values))
+    return np.where(np.abs(values - np.round(values)) <= slack, np.round(values), values)
 
 
 def _snap(values: np.ndarray, observed: np.ndarray) -> np.ndarray:

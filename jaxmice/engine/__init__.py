@@ -6,6 +6,7 @@ all data sets at once (`jaxmice.engine.visit`); above it is a plain Python loop.
 
 from jaxmice.engine.factors import plan_factors as plan_factors
 from jaxmice.engine.layout import Blocks as Blocks, plan_blocks as plan_blocks
+from jaxmice.engine.passive import Between as Between, Names as Names, Values as Values
 from jaxmice.engine.precision import precision_scope as precision_scope
 from jaxmice.engine.problem import (
     ChainSlots as ChainSlots,

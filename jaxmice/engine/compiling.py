@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxmice.engine import visit as uncompiled
+from jaxmice.engine import passive, visit as uncompiled
 
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 """No library kernels for small products and sums: their calls cost more than they save."""
@@ -45,5 +45,27 @@ def start_columns() -> Callable[..., Any]:
     return jax.jit(
         uncompiled.start_columns,
         static_argnames=("carried",),
+        compiler_options=compiler_options(),
+    )
+
+
+@cache
+def recompute() -> Callable[..., Any]:
+    """Return the compiled computation of passive columns; the columns are used up."""
+    return jax.jit(
+        passive.recompute,
+        static_argnames=("rules", "names"),
+        donate_argnames=("columns",),
+        compiler_options=compiler_options(),
+    )
+
+
+@cache
+def process() -> Callable[..., Any]:
+    """Return the compiled post-processing; columns, draws and trace are used up."""
+    return jax.jit(
+        passive.process,
+        static_argnames=("target", "names", "slot"),
+        donate_argnames=("columns", "drawn", "trace"),
         compiler_options=compiler_options(),
     )

@@ -6,7 +6,7 @@ shape that are imputed side by side (one, outside simulation studies).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxmice.linalg import Factor, Layout
 from jaxmice.methods import Method
+
+if TYPE_CHECKING:
+    from jaxmice.engine.passive import Between
 
 
 class Data(eqx.Module):
@@ -143,10 +146,13 @@ class Problem:
     cluster_labels: tuple[tuple[Any, ...], ...]
     """For every data set the ids of its clusters."""
 
+    between: "Between | None" = None
+    """Passive columns and post-processing, if there are any."""
+
     @property
     def reads_chains(self) -> bool:
         """Whether any visit reads a column that the chains carry."""
-        return any(
+        return self.between is not None or any(
             step.spec.z_chain.source.shape[-1] + step.spec.f_chain.source.shape[-1] > 0
             for step in self.steps
         )

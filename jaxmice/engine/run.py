@@ -39,6 +39,11 @@ class Chunk:
     columns: Any = None
     states: dict[tuple[str, str], Any] = field(default_factory=dict)
     drawn: dict[str, Any] = field(default_factory=dict)
+    computed: Any = None
+    """Traces and reports of passive columns."""
+
+    processed: dict[str, Any] = field(default_factory=dict)
+    """Reports of post-processing, by column."""
 
 
 class Session:
@@ -144,6 +149,8 @@ class Session:
                     problem.data,
                     carried=problem.carried,
                 )
+            self._synchronise(chunk)
+        self._check_between()
 
     def _keys(self, chunk: Chunk, iteration: int, block: str, number: int) -> Any:
         return streams.visit_keys(self._roots, chunk.chains, iteration, block, number)
@@ -173,24 +180,84 @@ class Session:
                 **options,
             )
             chunk.drawn.update(zip(step.targets, drawn, strict=True))
-            traces.append(trace)
+            traces.append(self._follow(chunk, step, trace))
         if progress is not None:
             jax.block_until_ready(traces)
             progress(self.iteration, step.block)
         return traces
 
+    def _follow(self, chunk: Chunk, step: Step, trace: Trace) -> Trace:
+        """Process what a visit drew, and compute what depends on it."""
+        between = self.problem.between
+        if between is None:
+            return trace
+        for slot, target in enumerate(step.targets):
+            if target not in between.steps:
+                continue
+            chunk.columns, chunk.drawn[target], trace, chunk.processed[target] = (
+                compiling.process()(
+                    between.steps[target],
+                    target=target,
+                    names=between.names,
+                    values=between.values,
+                    data=self.problem.data,
+                    columns=chunk.columns,
+                    drawn=chunk.drawn[target],
+                    trace=trace,
+                    slot=slot,
+                )
+            )
+        if not between.ingredients.isdisjoint(step.targets):
+            self._synchronise(chunk)
+        return trace
+
+    def _synchronise(self, chunk: Chunk) -> None:
+        """Compute the passive columns."""
+        between = self.problem.between
+        if between is None or not between.rules:
+            return
+        chunk.columns, traces, reports = compiling.recompute()(
+            rules=between.rules,
+            names=between.names,
+            values=between.values,
+            data=self.problem.data,
+            columns=chunk.columns,
+        )
+        chunk.computed = traces, reports
+
+    def _check_between(self) -> None:
+        """Stop where a computed or processed value is not finite."""
+        between = self.problem.between
+        if between is None:
+            return
+        for chunk in self._chunks:
+            found = {f"post-processing of {name!r}": r for name, r in chunk.processed.items()}
+            if between.rules:
+                rules = zip(between.rules, chunk.computed[1], strict=True)
+                found |= {f"rule of {name!r}": report for (name, _), report in rules}
+            for what, report in found.items():
+                place = f"{what}, iteration {self.iteration}"
+                kept = jax.tree.map(lambda leaf, keep=chunk.keep: leaf[:, :keep], report)
+                if message := between.complain(place, kept, self.problem, chunk.chains):
+                    raise RunError("E31", message)
+
     def _record(self, traces: list[list[Trace]]) -> None:
         """Fetch what an iteration reported and act on non-finite draws."""
+        self._check_between()
         now: dict[str, dict[str, np.ndarray]] = {}
         for step, parts in zip(self.problem.steps, traces, strict=True):
-            names = ("mean", "variance", "between", "within", "n_bad", "bad_cluster")
-            fetched = {
-                name: self._gather([getattr(part, name) for part in parts]) for name in names
-            }
+            fetched = self._fetch(parts)
             for i, target in enumerate(step.targets):
                 now[target] = {name: values[..., i] for name, values in fetched.items()}
                 self._complain(step, target, now[target])
+        between = self.problem.between
+        for i, (name, _) in enumerate(between.rules if between else ()):
+            now[name] = self._fetch([chunk.computed[0][i] for chunk in self._chunks])
         self.traces.append(now)
+
+    def _fetch(self, parts: Sequence[Trace]) -> dict[str, np.ndarray]:
+        names = ("mean", "variance", "between", "within", "n_bad", "bad_cluster")
+        return {name: self._gather([getattr(part, name) for part in parts]) for name in names}
 
     def _complain(self, step: Step, target: str, trace: dict[str, np.ndarray]) -> None:
         bad = trace["n_bad"]
@@ -229,7 +296,7 @@ class Session:
         if index not in self.problem.carried:
             observed = np.asarray(self.problem.data.observed[:, index])[:, None]
             return np.repeat(observed, len(self.chains), axis=1)
-        # Not visited yet: starting values.
+        # Not visited yet, or computed.
         column = self.problem.carried.index(index)
         return self._gather([chunk.columns[:, :, column] for chunk in self._chunks])
 
@@ -259,6 +326,8 @@ class Session:
                     jax.tree.map(jnp.array, chunk.columns),
                     jax.tree.map(jnp.array, chunk.states),
                     dict(chunk.drawn),
+                    chunk.computed,
+                    dict(chunk.processed),
                 )
                 for chunk in self._chunks
             ]
@@ -306,11 +375,20 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def _place(problem: Problem) -> Problem:
     """Move the arrays of a problem to the device, in the precision of the scope."""
     # In one call: a call for each of some thirty small arrays costs milliseconds.
-    data, specs, start = jax.device_put(
-        (problem.data, [step.spec for step in problem.steps], problem.start)
+    between = problem.between
+    data, specs, start, values, processors = jax.device_put(
+        (
+            problem.data,
+            [step.spec for step in problem.steps],
+            problem.start,
+            between and between.values,
+            between and between.steps,
+        )
     )
     steps = [replace(step, spec=spec) for step, spec in zip(problem.steps, specs, strict=True)]
-    return replace(problem, data=data, steps=steps, start=start)
+    if between is not None:
+        between = replace(between, values=values, steps=processors)
+    return replace(problem, data=data, steps=steps, start=start, between=between)
 
 
 def _affordable(problem: Problem, m: int, precision: str, device: Any) -> int:

@@ -87,10 +87,10 @@ def visit(
         return columns, drawn, state, jax.tree.map(lambda *t: jnp.stack(t), *traces)
 
     over_chains = jax.vmap(one_chain, in_axes=(0, None, None, 0, 0))
-    return _over_replications(over_chains, keys, data, spec, columns, state)
+    return over_replications(over_chains, keys, data, spec, columns, state)
 
 
-def _over_replications(function: Callable[..., Any], *arguments: Any) -> Any:
+def over_replications(function: Callable[..., Any], *arguments: Any) -> Any:
     """Map over data sets; a single one is not worth the time to trace another axis."""
     if jax.tree.leaves(arguments)[0].shape[0] > 1:
         return jax.vmap(function)(*arguments)

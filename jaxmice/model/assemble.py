@@ -95,11 +95,15 @@ def choose_methods(
     method: Any,
     constants: Mapping[str, Any],
     *,
+    passive: Sequence[str],
     multilevel: bool,
     default_method: Sequence[str] | None = None,
     family: str = "gibbs",
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return the method of every block that has work, and its columns with cells to impute."""
+    """Return the method of every block that has work, and its columns with cells to impute.
+
+    Columns that are computed from others say nothing about how those are distributed.
+    """
     names = list(frame.columns)
     work = {
         name for j, name in enumerate(names) if where[:, j].any() and frame.columns[name].level != 0
@@ -118,7 +122,7 @@ def choose_methods(
         # A constant has no distribution to choose a method by; it is filled in later.
         varying = [name for name in targets if name not in constants]
         ids = find_ids(frame, groups, True)
-        predictors = [name for name in names if name not in ids]
+        predictors = [name for name in names if name not in ids and name not in passive]
         found = two_level_defaults(frame, groups, varying, ignore, predictors, family=family)
         return {n: found[n].method if n in found else CONSTANT for n in targets}
 

@@ -1,6 +1,6 @@
 """The complete description of an imputation run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import pandas as pd
 from jaxmice.events import EventLog
 from jaxmice.frame import Frame
 from jaxmice.methods import Method
+from jaxmice.model.passive import Rule
+from jaxmice.model.processing import Processing
 from jaxmice.model.role import Roles
 from jaxmice.model.roles import roles_of
 
@@ -117,6 +119,10 @@ class ImputationModel:
         What the set-up changed on its own.
     visits
         The visits of one iteration, in order.
+    rules
+        Passive columns with cells to compute, each after those that it reads.
+    post
+        What happens to imputed cells, by column.
     """
 
     original: pd.DataFrame
@@ -136,6 +142,19 @@ class ImputationModel:
     group_center: bool
     events: EventLog
     visits: tuple[Visit, ...]
+    rules: tuple[Rule, ...] = ()
+    post: dict[str, Processing] = field(default_factory=dict)
+
+    @property
+    def passive(self) -> dict[str, str]:
+        """Rules of the passive columns with cells to compute."""
+        return {rule.target: rule.text for rule in self.rules}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Columns that are imputed or computed."""
+        visited = (name for visit in self.visits for name in visit.targets)
+        return tuple(dict.fromkeys([*visited, *self.passive]))
 
     def roles(self) -> dict[str, Roles]:
         """Return the predictor matrix as role expressions, one per imputed block.
@@ -167,6 +186,7 @@ class ImputationModel:
                     self._columns(term for term in terms if term.mean),
                 ]
             )
+        rows += [[name, text, "", "", "", ""] for name, text in self.passive.items()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

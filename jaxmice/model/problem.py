@@ -8,13 +8,16 @@ import jax
 import numpy as np
 
 from jaxmice.engine import (
+    Between,
     Blocks,
     ChainSlots,
     Data,
+    Names,
     Problem,
     SharedSlots,
     Spec,
     Step,
+    Values,
     plan_blocks,
     plan_factors,
 )
@@ -81,6 +84,7 @@ def make_problem(
         carried=first.carried,
         start=begun,
         leave_one_out=models[0].group_mean == "leave_one_out",
+        between=_between(builders, first),
         cluster_labels=tuple(m.frame.clusters.labels if m.frame.clusters else () for m in models),
     )
     scales = tuple({name: b.scales[name] for name in first.targets} for b in builders)
@@ -122,9 +126,9 @@ def _stack(parts: Sequence[Any]) -> Any:
 
 def _carried(model: ImputationModel) -> list[str]:
     """Return the targets that have missing cells to fill, in visiting order."""
-    names = dict.fromkeys(name for visit in model.visits for name in visit.targets)
     where = dict(zip(model.frame.columns, model.where.T, strict=True))
-    return [name for name in names if (model.frame.columns[name].missing & where[name]).any()]
+    columns = model.frame.columns
+    return [name for name in model.targets if (columns[name].missing & where[name]).any()]
 
 
 def _split(
@@ -162,6 +166,28 @@ class _Built:
     carried: tuple[int, ...]
 
 
+def _between(builders: Sequence["_Builder"], first: _Built) -> Between | None:
+    """Return passive columns and post-processing of all data sets, if there are any."""
+    model = builders[0].model
+    post = {name: part for name, part in model.post.items() if part.steps}
+    if not model.rules and not post:
+        return None
+    read = [name for rule in model.rules for name in rule.ingredients]
+    read += [name for part in post.values() for name in part.reads]
+    carried = tuple(first.targets[i] for i in first.carried)
+    complete = tuple(name for name in dict.fromkeys(read) if name not in carried)
+    parts = [builder.between(complete, first.targets) for builder in builders]
+    return Between(
+        names=Names(complete, carried, first.targets),
+        values=_stack([values for values, _ in parts]),
+        rules=tuple((rule.target, rule.function) for rule in model.rules),
+        ingredients=frozenset(name for rule in model.rules for name in rule.ingredients),
+        steps=_stack([steps for _, steps in parts]),
+        rows=np.stack([builder.blocks.row for builder in builders]),
+        row_labels=tuple(builder.model.frame.data.index for builder in builders),
+    )
+
+
 class _Builder:
     """Builds the arrays of one data set."""
 
@@ -183,7 +209,7 @@ class _Builder:
     def build(self) -> _Built:
         """Return the arrays without a replication axis."""
         model, layout = self.model, self.blocks
-        targets = tuple(dict.fromkeys(name for visit in model.visits for name in visit.targets))
+        targets = model.targets
         where = dict(zip(self.columns, model.where.T, strict=True))
         steps = [self._step(visit, targets) for visit in model.visits]
         coded = [self._coded(name) for name in targets]
@@ -199,7 +225,7 @@ class _Builder:
             seen=arrange([~self.columns[name].missing for name in targets], bool),
             where=arrange([where[name] for name in targets], bool),
             used=_leaf(layout.to_blocks(self.used, fill=0)),
-            delta=arrange([], float),
+            delta=arrange(self._delta(targets), float),
             level2=_leaf([self.columns[name].level == 2 for name in targets], bool),
             layout=layout.device_layout(),
         )
@@ -213,6 +239,32 @@ class _Builder:
         ]
         stacked = np.array(coded, float).reshape(len(coded), self.model.frame.n)
         return self.blocks.to_blocks(stacked)
+
+    def between(self, complete: Sequence[str], targets: Sequence[str]) -> tuple[Values, Any]:
+        """Return values in the user's units, and post-processors by column."""
+        layout, n = self.blocks, self.model.frame.n
+
+        def arrange(leaf: Any) -> np.ndarray:
+            return layout.to_blocks(leaf, fill=0) if np.ndim(leaf) else np.asarray(leaf, float)
+
+        stacked = np.array([self.columns[name].values for name in complete], float)
+        scales = [self.scales[name] for name in targets]
+        values = Values(
+            complete=_leaf(layout.to_blocks(stacked.reshape(len(complete), n), fill=0)),
+            location=_leaf([scale.location for scale in scales], float),
+            scale=_leaf([scale.scale for scale in scales], float),
+        )
+        steps = {name: part.steps for name, part in self.model.post.items() if part.steps}
+        return values, jax.tree.map(arrange, steps)
+
+    def _delta(self, targets: Sequence[str]) -> list[np.ndarray]:
+        """Return the shifts of linear predictors by target; nothing if there is none."""
+        links = {name: part.link for name, part in self.model.post.items()}
+        if all(link is None for link in links.values()):
+            return []
+        none = np.zeros(self.model.frame.n)
+        shifts = [links.get(name) for name in targets]
+        return [none if shift is None else shift for shift in shifts]
 
     def _coded(self, name: str) -> np.ndarray:
         scale = self.scales[name]

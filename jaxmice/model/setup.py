@@ -24,7 +24,15 @@ from jaxmice.model.groups import Groups
 from jaxmice.model.masks import compile_ignore, compile_where
 from jaxmice.model.model import ImputationModel, Visit
 from jaxmice.model.options import build_method, check_options, intercepts
+from jaxmice.model.passive import (
+    check_ingredients,
+    compile_rules,
+    fill_known,
+    remove_circular,
+    split_rules,
+)
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
+from jaxmice.model.processing import compile_post
 from jaxmice.wording import near, some
 
 
@@ -39,6 +47,8 @@ def setup(
     where: Any = "missing",
     ignore: Any = None,
     visit_sequence: str | Sequence[str] = "roman",
+    post: Mapping[str, Any] | None = None,
+    passive: Mapping[str, Any] | None = None,
     levels: Mapping[str, int] | None = None,
     defaults: str = "auto",
     default_method: Sequence[str] | None = None,
@@ -63,7 +73,8 @@ def setup(
         Data frame with n rows and p columns; it is not modified.
     method
         One name for all incomplete blocks, a dict by block, or a list in block order.
-        ``""`` does not impute. Blocks without cells to impute get ``""`` in any case.
+        ``""`` does not impute. Blocks without cells to impute get ``""`` in any case. Text
+        that starts with ``~`` is a rule, as in `passive`.
     predictor_matrix
         Codes -2 (cluster), 0 (not used), 1 (fixed), 2 (random slope), 3 (fixed and cluster
         mean), 4 (random slope and cluster mean); rows blocks, columns data columns. A
@@ -90,6 +101,13 @@ def setup(
     visit_sequence
         ``"roman"``, ``"arabic"``, ``"monotone"``, ``"revmonotone"``, ``"level"`` or a list of
         blocks, in which a block may occur again.
+    post
+        What happens to the imputed cells of a column right after the draw: by column one of
+        `jaxmice.post`, a function of values and columns that works row by row, or a list.
+    passive
+        Rules that compute a column from others whenever one of those was imputed: by column
+        an expression such as ``"weight / height**2"`` (see `jaxmice.model.expressions`), or a
+        function of a mapping of columns that works row by row.
     levels
         Levels that override what the data show.
     defaults
@@ -133,7 +151,7 @@ def setup(
     Raises
     ------
     DataError, ModelError
-        The codes E01 to E27, E46, E49 and E51.
+        The codes E01 to E30, E46, E49 and E51.
 
     Source: van Buuren S (2018), Flexible Imputation of Missing Data, 2nd ed., sections 4.5,
     6.3 and 7.
@@ -160,8 +178,15 @@ def setup(
     groups = Groups(frame.clusters) if frame.clusters else None
     names = list(frame.columns)
     compiled = compile_blocks(blocks, names)
+    named, given = split_rules(method, passive, compiled)
     ignored = compile_ignore(ignore, frame, groups)
+    rules = compile_rules(given, frame)
+    shown = {rule.target: rule.text for rule in rules}
+    frame = fill_known(frame, rules, groups, ignored, events)
     cells = compile_where(where, frame, missing & ~_missing(frame), groups)
+    computed = cells & _missing(frame)
+    computed[:, [name not in given for name in names]] = False
+    cells[:, [name in given for name in names]] = False
     multilevel = defaults == "multilevel" or (defaults == "auto" and groups is not None)
     if multilevel and groups is None:
         raise ModelError("E23", "defaults='multilevel' needs a cluster column; pass cluster=")
@@ -173,8 +198,9 @@ def setup(
         compiled,
         cells,
         ignored,
-        method,
+        named,
         constants,
+        passive=list(given),
         multilevel=multilevel,
         default_method=default_method,
         family=family,
@@ -183,6 +209,9 @@ def setup(
     classes = method_classes(frame, chosen, members)
     targets = {name for block in classes for name in members[block]}
     cells[:, [j for j, name in enumerate(names) if name not in targets]] = False
+    cells |= computed
+    rules = tuple(rule for rule in rules if computed[:, names.index(rule.target)].any())
+    check_ingredients(rules, frame, cells, groups, ignored)
 
     ids = find_ids(frame, groups, multilevel)
     base = default_matrix(frame, compiled, classes, list(ids), multilevel)
@@ -190,6 +219,7 @@ def setup(
     used = {n for n, codes in matrix.items() if np.any(codes.to_numpy())}
     log_ids({n: r for n, r in ids.items() if classes and n not in used}, events)
     rows = make_rows(frame, classes, compiled, members, matrix, explicit)
+    remove_circular(rows, rules, names, events)
     opts = {} if options is None else {key: dict(value) for key, value in options.items()}
     check_options(opts, rows, compiled)
     state = Rows(frame, groups, ignored, cells, rows, events)
@@ -217,11 +247,16 @@ def setup(
                 visits.append(
                     Visit(block, row.targets, built, number, fixed, random, row.absorb, factors)
                 )
+    by_target = {
+        name: [classes[block] for block in classes if name in members[block]] for name in targets
+    }
     return ImputationModel(
         original=original,
         frame=frame,
         blocks=compiled,
-        method={block: chosen.get(block, "") for block in compiled},
+        method={
+            block: chosen.get(block) or _rule(columns, shown) for block, columns in compiled.items()
+        },
         predictor_matrix=final_matrix(matrix, rows, compiled, members),
         visit_sequence=sequence,
         where=cells,
@@ -235,6 +270,8 @@ def setup(
         group_center=group_center,
         events=events,
         visits=tuple(visits),
+        rules=rules,
+        post=compile_post(post, frame, by_target, list(given), groups, ignored),
     )
 
 
@@ -245,6 +282,11 @@ def _check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
                 "E51",
                 f"{argument} must be one of {some(known)}, got {value!r}; {near(value, known)}",
             )
+
+
+def _rule(columns: Sequence[str], shown: Mapping[str, str]) -> str:
+    """Return the rule of a block that is one passive column; nothing for others."""
+    return shown.get(columns[0], "") if len(columns) == 1 else ""
 
 
 def _missing(frame: Frame) -> np.ndarray:
