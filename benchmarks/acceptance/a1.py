@@ -1,4 +1,4 @@
-"""A1: is the variance between clusters of imputed values right?
+"""A1: the variance between clusters of imputed values.
 
 y = u + e in clusters of n rows, of which m are observed, places at random. With variances
 tau2 of u and 1 of e, the analysis-of-variance estimate of the variance between clusters in

@@ -5,22 +5,19 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.methods._fitted import expected_effects
-from jaxmice.methods._matching import Effects, Matching
-from jaxmice.methods._two_level import TwoLevelNormal
-from jaxmice.samplers import linear_mixed as lm
-from jaxmice.samplers.sums import Sums
+from jaxmice.methods._matching import Matching
+from jaxmice.methods._several_clusters import Drawn, Read, SeveralClusters
 from jaxmice.target import Target
 
 
 class State(eqx.Module):
-    """Drawn parameters, and the coefficients expected given the drawn variances."""
+    """Drawn parameters, and the same with effects expected given the drawn variances."""
 
-    drawn: lm.Parameters
-    hat: Effects
+    drawn: Drawn
+    hat: Drawn
 
 
-class TwoLevelPmm(Matching, TwoLevelNormal):
+class TwoLevelPmm(Matching, SeveralClusters):
     r"""Predictive mean matching with cluster effects (``2l.pmm`` in R's ``miceadds``).
 
     A missing value is taken from one of the ``donors`` observed rows, of any cluster,
@@ -28,7 +25,8 @@ class TwoLevelPmm(Matching, TwoLevelNormal):
     posterior draw of the model of ``2l.pan`` (matching type 2). Options: ``donors`` (5),
     ``matchtype`` (2; 1: expectations :math:`x'\hat\beta + z'\hat b_j` given the drawn
     variances on the side of the donor, 0: on both), ``ties`` as for ``pmm``, and
-    ``inner_iter``, ``burnin``, ``restart`` and ``prior`` as for ``2l.pan``.
+    ``inner_iter``, ``burnin``, ``restart`` and ``prior`` as for ``2l.pan``. Further cluster
+    columns add random intercepts, as there.
 
     Expected effects are shrunk and the observed values of their cluster are not: donors lie
     further out than their expectations say. Types 0 and 1 therefore misstate variances, type
@@ -43,9 +41,9 @@ class TwoLevelPmm(Matching, TwoLevelNormal):
 
     Differences from R
     ------------------
-    R matches by type 1. It draws neither :math:`\sigma^2` nor :math:`\Psi`, draws the effects of a cluster
-    independently of the fixed effects, and takes the donors below and above, ten where
-    five are asked for.
+    R matches by type 1. It draws neither :math:`\sigma^2` nor :math:`\Psi`, draws the
+    effects of a cluster independently of the fixed effects, and takes the donors below and
+    above, ten where five are asked for.
 
     References
     ----------
@@ -60,28 +58,22 @@ class TwoLevelPmm(Matching, TwoLevelNormal):
     source: ClassVar[str] = "Little (1988); Vink, Lazendic and van Buuren (2015)"
     priors: ClassVar[tuple[str, ...]] = ("hw", "pan", "pan_scaled")
     restart_iter: ClassVar[int] = 200
-    by_cluster: ClassVar[bool] = False
 
     matchtype: int = eqx.field(default=2, static=True)
     """Which predictions are compared."""
 
-    def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> State:
+    def init(self, key: Key[Array, ""], sums: Read) -> State:
         """Return no effects, and half of the residual deviation between clusters."""
         del key
-        start = lm.start(sums[0])
-        return State(start, (start.beta, start.b))
+        start = self.begin(sums)
+        return State(start, start)
 
-    def step(
-        self,
-        key: Key[Array, ""],
-        state: State,
-        sums: tuple[Sums, lm.Prior],
-        n_steps: Int[Array, ""],
-    ) -> State:
-        """Take Gibbs steps, then find the expectations."""
-        drawn = lm.run(key, state.drawn, *sums, n_steps)
-        return State(drawn, expected_effects(drawn.root_psi, drawn.sigma2, *sums))
+    def step(self, key: Key[Array, ""], state: State, sums: Read, n_steps: Int[Array, ""]) -> State:
+        """Take Gibbs steps, then find the expectations where they are needed."""
+        drawn = self.advance(key, state.drawn, sums, n_steps)
+        return State(drawn, drawn if self.matchtype == 2 else self.expected(drawn, sums))
 
     def impute(self, key: Key[Array, ""], state: State, target: Target) -> Float[Array, "K B"]:
         """Give every row the observed value of a donor."""
-        return self.match(key, state.hat, (state.drawn.beta, state.drawn.b), target)
+        rows = (self.fitted(state.hat, target), self.fitted(state.drawn, target))
+        return self.match(key, *rows, target)
