@@ -1,4 +1,4 @@
-"""Acceptance simulations: is what the imputations lead to right, and within which limits?
+"""Acceptance simulations: whether what imputations lead to is right, within stated limits.
 
 Every study is a module with ``run(replications, seed)``, which returns a page of results;
 `python -m benchmarks.acceptance NAME` runs one and writes the page. The replications of a
