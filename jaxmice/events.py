@@ -30,6 +30,7 @@ LEVELS = {
     "univariate": "info",
     "nonfinite": "problem",
     "few_donors": "problem",
+    "left_missing": "problem",
     "interrupted": "problem",
     "index_not_unique": "info",
 }

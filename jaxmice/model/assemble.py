@@ -95,7 +95,7 @@ def choose_methods(
     method: Any,
     constants: Mapping[str, Any],
     *,
-    passive: Sequence[str],
+    passive: Sequence[str] = (),
     multilevel: bool,
     default_method: Sequence[str] | None = None,
     family: str = "gibbs",
@@ -215,7 +215,7 @@ def design(
             codes_left(row, columns, terms[i])
     for row, part in zip(rows, terms, strict=True):
         fit = state.fit(row)
-        check_size(row, part, fit, groups.J if groups else 0, events)
+        check_size(row, part, fit, frame, groups, events)
         check_separation(row, moments, fit, events)
     if groups is not None:
         warn_clustered(rows, frame, groups, moments)

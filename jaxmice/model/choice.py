@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxmice.errors import ModelError
-from jaxmice.frame import Frame, check_target
+from jaxmice.events import EventLog
+from jaxmice.frame import Column, Frame, check_target
 from jaxmice.methods import REGISTRY, Method
 from jaxmice.model.blocks import Blocks
+from jaxmice.model.groups import Groups
 from jaxmice.model.names import Complaints, check_names
 from jaxmice.wording import near, some
 
@@ -113,14 +117,76 @@ def method_classes(
                 )
             elif level not in cls.levels:
                 levels = some(sorted(cls.levels))
+                hint = f"; if it may vary inside clusters, pass levels={{{target!r}: 1}}"
                 complaints.add(
                     "E22",
                     f"method {name!r} imputes columns of level {levels}; {target!r} has level "
-                    f"{level}; {offer}; if it may vary inside clusters, pass "
-                    f"levels={{{target!r}: 1}}",
+                    f"{level}; {offer}{hint if level == 2 else ''}",
+                )
+            elif cls.needs_cluster and not cls.uses_predictors and frame.clusters is None:
+                complaints.add(
+                    "E23", f"method {name!r} of {target!r} needs clusters; pass cluster="
+                )
+            elif cls.counts and (odd := _no_counts(column)).size:
+                complaints.add(
+                    "E22",
+                    f"method {name!r} imputes counts, whole numbers from 0 on; column "
+                    f"{target!r} has {some(odd)}",
                 )
     complaints.raise_any()
     return {block: REGISTRY[name] for block, name in method.items() if name}
+
+
+def computed_columns(named: Mapping[str, str], blocks: Blocks) -> set[str]:
+    """Return the columns whose method needs no observed value of them."""
+    return {
+        column
+        for block, name in named.items()
+        if name in REGISTRY and not REGISTRY[name].needs_observed
+        for column in blocks[block]
+    }
+
+
+def leave_missing(
+    frame: Frame,
+    groups: Groups | None,
+    classes: Mapping[str, type[Method]],
+    members: Members,
+    ignore: np.ndarray,
+    events: EventLog,
+) -> np.ndarray:
+    """Return the (n, p) cells that their methods cannot fill: no row of the cluster shows a value.
+
+    Event ``left_missing``, one a column.
+    """
+    names = list(frame.columns)
+    out = np.zeros((frame.n, len(names)), bool)
+    own = [
+        name for block, cls in classes.items() if cls.own_cluster_only for name in members[block]
+    ]
+    if groups is None:
+        return out
+    for name in own:
+        missing = frame.columns[name].missing
+        empty = np.flatnonzero(groups.count(~missing & ~ignore) == 0)
+        cells = missing & np.isin(groups.codes, empty)
+        out[:, names.index(name)] = cells
+        if cells.any():
+            assert frame.clusters is not None
+            labels = some([frame.clusters.labels[k] for k in empty])
+            events.add(
+                "left_missing",
+                f"{int(cells.sum())} cells of {name!r} stay missing: no row of clusters {labels} "
+                "shows a value",
+                dep=name,
+            )
+    return out
+
+
+def _no_counts(column: Column) -> np.ndarray:
+    """Return the distinct observed values that are no counts."""
+    seen = np.unique(column.values[~column.missing])
+    return seen[(seen < 0) | (seen != np.round(seen))]
 
 
 def _resembles(name: str) -> bool:

@@ -31,8 +31,9 @@ def screen_pairs(
     """Take out duplicate predictors, and those that determine the target.
 
     Events ``collinear``, ``perfect_prediction`` and ``deterministic_pair``; the codes of
-    the rows are changed in place.
+    the rows are changed in place. A column that is computed keeps what it is computed from.
     """
+    rows = [row for row in rows if row.method.needs_observed]
     r = np.abs(moments.correlations())
     columns = moments.frame.columns
     order = {name: k for k, name in enumerate(moments.names)}
@@ -89,9 +90,14 @@ def screen_terms(
     products
         Centred cross products of `slopes` of the terms over the rows that are fitted.
     """
+    if not row.method.needs_observed:
+        return terms
     random, fixed = terms
     live = slopes(terms)
-    dropped = [live[k] for k in _aliased(products)]
+    # Nothing is known of a column without any value: it is computed in the run.
+    dropped = [
+        live[k] for k in _aliased(products) if not frame.columns[str(live[k].column)].missing.all()
+    ]
     for term in dropped:
         log_aliased(row, term, frame, events)
     return (
@@ -175,26 +181,40 @@ def _aliased(products: np.ndarray) -> list[int]:
     return out
 
 
-def check_size(row: Row, terms: Terms, fit: np.ndarray, J: int, events: EventLog) -> None:
-    """Compare the number of parameters with the number of rows.
+def check_size(
+    row: Row,
+    terms: Terms,
+    fit: np.ndarray,
+    frame: Frame,
+    groups: Groups | None,
+    events: EventLog,
+) -> None:
+    """Compare the number of parameters with the number of rows, or of clusters as rows.
+
+    Event ``df_small``, for clusters already where fewer than ten are left over.
 
     Raises
     ------
     ModelError
         E16 if there are more parameters than rows and the method does not shrink them.
     """
-    k = len(terms[0]) + len(terms[1]) + (J if row.absorb else 0)
-    n = int(fit.sum())
+    if not row.method.needs_observed:
+        return
+    k, n, spare, unit = len(terms[0]) + len(terms[1]), int(fit.sum()), 1, "rows"
+    if groups is not None and row.absorb:
+        k += groups.J
+    if groups is not None and row.aggregated(frame.columns[row.target]):
+        n, spare, unit = int((groups.count(fit) > 0).sum()), 10, "clusters"
     if n - k < 0 and not row.method.regularised:
         raise ModelError(
             "E16",
-            f"target {row.target!r}: {k} predictors (with dummies and means), {n} observed rows; "
+            f"target {row.target!r}: {k} predictors (with dummies and means), {n} observed {unit}; "
             f"use fewer predictors, method {row.method.name!r} does not shrink them",
         )
-    if n - k < 1:
+    if n - k < spare:
         events.add(
             "df_small",
-            f"{row.target!r} has {n} observed rows for {k} predictors",
+            f"{row.target!r} has {n} observed {unit} for {k} predictors",
             dep=row.target,
             meth=row.method.name,
         )

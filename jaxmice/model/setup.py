@@ -18,7 +18,7 @@ from jaxmice.model.assemble import (
     merge_codes,
 )
 from jaxmice.model.blocks import compile_blocks, compile_sequence
-from jaxmice.model.choice import method_classes
+from jaxmice.model.choice import computed_columns, leave_missing, method_classes
 from jaxmice.model.constants import fill_constants, find_constants
 from jaxmice.model.groups import Groups
 from jaxmice.model.masks import compile_ignore, compile_where
@@ -191,7 +191,12 @@ def setup(
     if multilevel and groups is None:
         raise ModelError("E23", "defaults='multilevel' needs a cluster column; pass cluster=")
 
-    constants = find_constants(frame, ignored)
+    made = {*given, *computed_columns(named, compiled)}
+    constants = {
+        name: row
+        for name, row in find_constants(frame, ignored).items()
+        if row is not None or name not in made
+    }
     chosen, members = choose_methods(
         frame,
         groups,
@@ -209,6 +214,7 @@ def setup(
     classes = method_classes(frame, chosen, members)
     targets = {name for block in classes for name in members[block]}
     cells[:, [j for j, name in enumerate(names) if name not in targets]] = False
+    cells &= ~leave_missing(frame, groups, classes, members, ignored, events)
     cells |= computed
     rules = tuple(rule for rule in rules if computed[:, names.index(rule.target)].any())
     check_ingredients(rules, frame, cells, groups, ignored)

@@ -18,7 +18,7 @@ def row(**codes: float) -> dict:
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        ({"method": {"popular": "2l.pam"}}, "E21", r"did you mean '2l.pan'.*level 1: .*'pmm'"),
+        ({"method": {"popular": "2l.pam"}}, "E21", "did you mean .*'2l.pan'.*level 1: .*'pmm'"),
         ({"method": 3}, "E21", "name, a dict or a list"),
         ({"method": {"popular": 3}}, "E21", "must be a name"),
         ({"method": "logreg"}, "E22", "imputes binary.*'popular' is continuous"),
