@@ -134,6 +134,33 @@ def test_groups_without_values_follow_their_level(imputed: jm.ImputedData) -> No
     assert np.all(imputed.chain_icc > 0.5)
 
 
+@pytest.mark.parametrize("method", ["2l.pmm", "2l.bin"])
+def test_the_other_methods_know_the_outer_clusters_too(method: str) -> None:
+    """Classes without a value take after their school, in values and in answers."""
+    data = school_data()
+    y = data["y"]
+    if method == "2l.bin":
+        data["y"] = (y > 0).astype(float).where(y.notna())
+    imp = jm.mice(
+        data,
+        20,
+        {"y": method},
+        cluster=["class", "school"],
+        relabel_nested=True,
+        roles={"y": {"x": "fixed"}},
+        seed=2,
+    )
+    drawn = values(imp)
+    assert set(np.unique(drawn)) <= set(data["y"].dropna())
+    lost = ((data["school"] == 0) & (data["class"] == 2)).to_numpy()
+    own = data["y"][data["school"] == 0].mean()
+    spread = data["y"].std()
+    assert abs(drawn[:, lost].mean() - own) < 0.25 * spread
+    # So do not the rows of a school without any: they are as far apart as all schools.
+    other = drawn[:, (data["school"] == 11).to_numpy()].mean(axis=1)
+    assert other.std() > 0.4 * spread
+
+
 def test_repeated_ids_are_as_good_as_unique_ones(imputed: jm.ImputedData) -> None:
     data = school_data()
     unique = data.assign(**{"class": data["class"].astype(str) + "/" + data["school"].astype(str)})

@@ -45,7 +45,11 @@ class Matching(eqx.Module):
             raise ModelError("E51", message)
 
     def match(
-        self, key: Key[Array, ""], hat: Effects, drawn: Effects, target: Target
+        self,
+        key: Key[Array, ""],
+        hat: Float[Array, "K B"],
+        drawn: Float[Array, "K B"],
+        target: Target,
     ) -> Float[Array, "K B"]:
         """Give every row the observed value of a donor.
 
@@ -54,12 +58,11 @@ class Matching(eqx.Module):
         key
             Key, consumed.
         hat, drawn
-            Expected and drawn coefficients.
+            Predictions of all rows by expected and by drawn coefficients.
         target
             The rows.
         """
-        pair = ((hat, hat), (hat, drawn), (drawn, drawn))[self.matchtype]
-        donor, recipient = (_predictions(*effects, target) for effects in pair)
+        donor, recipient = ((hat, hat), (hat, drawn), (drawn, drawn))[self.matchtype]
         value = draw_donors(
             key,
             jnp.ravel(target.y),
@@ -72,8 +75,9 @@ class Matching(eqx.Module):
         return value.reshape(target.y.shape)
 
 
-def _predictions(
+def predictions(
     beta: Float[Array, " p"], b: Float[Array, "q J"], target: Target
 ) -> Float[Array, "K B"]:
+    """Return the predictions of all rows."""
     q = b.shape[0]
     return target.linear_predictor(to_blocks(b + beta[:q, None], target.layout), beta[q:])

@@ -1,10 +1,13 @@
 """The two-level normal regression with one or several cluster columns."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from jaxmice.methods._fitted import expected_effects
+from jaxmice.methods._matching import predictions
 from jaxmice.methods._two_level import HALF_T_SCALE, TwoLevelNormal
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm, linear_mixed_crossed as crossed
@@ -35,13 +38,13 @@ class SeveralClusters(TwoLevelNormal):
 
     def _further_prior(self, target: Target, sums: Sums) -> lm.Prior:
         """Return the prior of the covariance of a further factor; the rest is not read."""
-        q, dtype = len(sums.z_live), sums.k.dtype
-        zero, none = jnp.zeros((), dtype), jnp.zeros((0,), dtype)
+        prior = crossed.half_t(sums, HALF_T_SCALE)
         if self.prior == "hw":
-            scale = jnp.full((q,), HALF_T_SCALE, dtype)
-            return lm.Prior(zero, zero, none, zero, jnp.zeros((q, q), dtype), half_t=scale)
-        unit = 1 / target.y_scale if self.prior == "pan" else zero + 1
-        return lm.Prior(zero, zero, none, zero + q, unit**2 * jnp.eye(q, dtype=dtype))
+            return prior
+        q = len(sums.z_live)
+        unit = 1 / target.y_scale if self.prior == "pan" else jnp.ones_like(target.y_scale)
+        scale = unit**2 * jnp.eye(q, dtype=unit.dtype)
+        return replace(prior, half_t=None, psi_df=prior.psi_df + q, psi_scale=scale)
 
     def begin(self, sums: Read) -> Drawn:
         """Return no effects, and half of the residual deviation in every cluster column."""
@@ -61,4 +64,17 @@ class SeveralClusters(TwoLevelNormal):
         if not isinstance(state, crossed.Parameters):
             return self.draw_rows(key, state.beta, state.b, jnp.sqrt(state.sigma2), target)
         noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
-        return crossed.fitted(state, target) + jnp.sqrt(state.first.sigma2) * noise
+        return self.fitted(state, target) + jnp.sqrt(state.first.sigma2) * noise
+
+    def expected(self, state: Drawn, sums: Read) -> Drawn:
+        """Return the parameters with the effects expected given their variances."""
+        if isinstance(state, crossed.Parameters):
+            return crossed.expected(state, *sums)
+        beta, b = expected_effects(state.root_psi, state.sigma2, *sums)
+        return replace(state, beta=beta, b=b)
+
+    def fitted(self, state: Drawn, target: Target) -> Float[Array, "K B"]:
+        """Return the expected value of all rows, given all effects."""
+        if isinstance(state, crossed.Parameters):
+            return crossed.fitted(state, target)
+        return predictions(state.beta, state.b, target)

@@ -1,14 +1,26 @@
 """Method ``2l.bin``: two-level probit regression, and its other names."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.methods._categories import Read, TwoLevelCategories, draw_latent
-from jaxmice.samplers import latent, probit_mixed
+from jaxmice.methods._categories import TwoLevelCategories, draw_latent
+from jaxmice.random import normals
+from jaxmice.samplers import (
+    latent,
+    linear_mixed_crossed as crossed,
+    probit_mixed,
+    probit_mixed_crossed,
+)
 from jaxmice.target import Target
+
+State = latent.Regression | crossed.Parameters
+"""Parameters with one cluster column, or with several."""
+
+Read = tuple[Any, ...]
+"""Target, sums and prior with one cluster column; else data and prior of the crossed model."""
 
 
 class TwoLevelBin(TwoLevelCategories):
@@ -22,7 +34,8 @@ class TwoLevelBin(TwoLevelCategories):
     Options: ``inner_iter``, ``burnin`` and ``restart``. With all predictors scaled,
     :math:`\beta_k \sim N(0, 2.5^2)`, the intercept :math:`N(0, 10^2)`, :math:`\Psi` Huang
     and Wand with scale 2.5: answers that a predictor or a cluster separates leave
-    everything finite. A shift ``delta`` is in units of the linear predictor.
+    everything finite. A shift ``delta`` is in units of the linear predictor. Every further
+    cluster column, nested or crossed, adds a random intercept.
 
     Missing data
     ------------
@@ -50,26 +63,39 @@ class TwoLevelBin(TwoLevelCategories):
     source: ClassVar[str] = "Albert and Chib (1993); Jolani et al. (2015)"
     kinds: ClassVar[frozenset[str]] = frozenset({"binary", "binary_numeric"})
 
-    def init(self, key: Key[Array, ""], sums: Read) -> latent.Regression:
+    several_clusters: ClassVar[bool] = True
+
+    def read(self, target: Target) -> Read:
+        """Return what the steps read, and the prior."""
+        _, sums, prior = read = super().read(target)
+        if not target.factors:
+            return read
+        data = crossed.read(target, sums)
+        further = tuple(crossed.half_t(own, latent.HALF_T_SCALE) for own in data.further)
+        return data, crossed.Prior(prior, further)
+
+    def init(self, key: Key[Array, ""], sums: Read) -> State:
         """Return no effects, and half of the residual deviation between clusters."""
         del key
+        if isinstance(sums[0], crossed.Data):
+            return probit_mixed_crossed.start(sums[0])
         return latent.start(sums[1])
 
-    def step(
-        self,
-        key: Key[Array, ""],
-        state: latent.Regression,
-        sums: Read,
-        n_steps: Int[Array, ""],
-    ) -> latent.Regression:
+    def step(self, key: Key[Array, ""], state: State, sums: Read, n_steps: Int[Array, ""]) -> State:
         """Take Gibbs steps."""
-        return probit_mixed.run(key, state, *sums, n_steps)
+        if isinstance(state, crossed.Parameters):
+            data, prior = sums
+            return probit_mixed_crossed.run(key, state, data, prior, n_steps)
+        rows, design, prior = sums
+        return probit_mixed.run(key, state, rows, design, prior, n_steps)
 
-    def impute(
-        self, key: Key[Array, ""], state: latent.Regression, target: Target
-    ) -> Float[Array, "K B"]:
+    def impute(self, key: Key[Array, ""], state: State, target: Target) -> Float[Array, "K B"]:
         """Draw ones and zeros."""
-        g = draw_latent(key, jnp.zeros((), int), state, target)
+        if isinstance(state, crossed.Parameters):
+            noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
+            g = crossed.fitted(state, target) + target.delta + noise
+        else:
+            g = draw_latent(key, jnp.zeros((), int), state, target)
         return (g > 0).astype(g.dtype)
 
 
@@ -142,9 +168,7 @@ class TwoLevelStagesBin(TwoLevelBin):
         """Return the target with all columns random, its sums and the prior."""
         return super().read(all_random(target))
 
-    def impute(
-        self, key: Key[Array, ""], state: latent.Regression, target: Target
-    ) -> Float[Array, "K B"]:
+    def impute(self, key: Key[Array, ""], state: State, target: Target) -> Float[Array, "K B"]:
         """Draw ones and zeros."""
         return super().impute(key, state, all_random(target))
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmice.errors import ModelError
 from jaxmice.linalg import cluster_sums, to_rows
 from jaxmice.methods._fitted import draw_effects, draw_root, expected_effects, weighted
-from jaxmice.methods._matching import Effects, Matching
+from jaxmice.methods._matching import Effects, Matching, predictions
 from jaxmice.methods._two_level import TwoLevelNormal
 from jaxmice.samplers import linear_mixed as lm, meta_analysis as ma
 from jaxmice.samplers.sums import Sums
@@ -163,8 +163,9 @@ class TwoLevelTwoStagePmm(Matching, TwoLevelTwoStageNorm):
         self, key: Key[Array, ""], state: State, target: Target
     ) -> Float[Array, "K B"]:
         """Give every row the observed value of a donor."""
-        drawn = (state.drawn.beta, state.drawn.b)
-        return self.match(key, state.hat, drawn, all_random(target))
+        target = all_random(target)
+        drawn = predictions(state.drawn.beta, state.drawn.b, target)
+        return self.match(key, predictions(*state.hat, target), drawn, target)
 
 
 def all_random(target: Target) -> Target:

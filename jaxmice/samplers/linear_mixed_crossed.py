@@ -23,16 +23,15 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmice.linalg import (
     Factor,
     Link,
-    cluster_products,
     eliminate,
     group_sums,
     solve_lower,
     to_blocks,
     to_group_rows,
-    total_products,
 )
 from jaxmice.random import normals, once
 from jaxmice.samplers import linear_mixed as lm
+from jaxmice.samplers.latent import read_outcome
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
@@ -64,6 +63,14 @@ class Prior(eqx.Module):
 
     first: lm.Prior
     further: tuple[lm.Prior, ...]
+
+
+def half_t(sums: Sums, scale: float) -> lm.Prior:
+    """Return the half-t prior of Psi for a further factor, given the sums of its design."""
+    q, dtype = len(sums.z_live), sums.k.dtype
+    zero, none = jnp.zeros((), dtype), jnp.zeros((0,), dtype)
+    scales = jnp.full((q,), scale, dtype)
+    return lm.Prior(zero, zero, none, zero, jnp.zeros((q, q), dtype), half_t=scales)
 
 
 class Data(eqx.Module):
@@ -169,6 +176,43 @@ def run(
     return lm.in_batches(key, shapes, data.first, one, state, n_steps)[0]
 
 
+N_SWEEPS = 50
+"""Steps without noise in which effects come to their expectations."""
+
+
+def expected(parameters: Parameters, data: Data, prior: Prior) -> Parameters:
+    """Return the expectations of all effects given the variances, which stay as they are."""
+    target, first = data.target, data.first
+    q, p = first.k.shape[0], first.x_live.shape[0]
+    n_gammas = gamma_shapes(data, prior).shape[0]
+    dtype = first.k.dtype
+    zero = lm.Noise(
+        beta=jnp.zeros((p,), dtype),
+        psi=jnp.zeros((q, q), dtype),
+        b=jnp.zeros_like(first.k),
+        spare=jnp.zeros((2,), dtype),
+        gammas=jnp.zeros((n_gammas,), dtype),
+    )
+    further = tuple(
+        FactorNoise(
+            u=jnp.zeros_like(sums.k),
+            psi=jnp.zeros_like(sums.root[..., 0]),
+            mean=jnp.zeros((), dtype),
+            parts=jnp.zeros((len(factor.links), sums.k.shape[1]), dtype),
+            gammas=zero.gammas[:0],
+        )
+        for factor, sums in zip(target.factors, data.further, strict=True)
+    )
+    residuals = jnp.where(target.ry, target.y - fitted(parameters, target), 0)
+
+    def sweep(
+        _: Int[Array, ""], state: tuple[Parameters, Residuals]
+    ) -> tuple[Parameters, Residuals]:
+        return draw_effects(zero, further, *state, data, prior)
+
+    return jax.lax.fori_loop(0, N_SWEEPS, sweep, (parameters, residuals))[0]
+
+
 class FactorNoise(eqx.Module):
     """The standard draws that one step turns into the effects of a further factor."""
 
@@ -259,6 +303,7 @@ def step(
     The parameters after the step and their residuals.
     """
     parameters, residuals = draw_effects(noise, further_noise, parameters, residuals, data, prior)
+    parameters = draw_covariances(noise, further_noise, parameters, data, prior)
     n_first = lm.gamma_shapes(data.first, prior.first).shape[0]
     rate = prior.first.sigma2_rate + jnp.sum(residuals**2)
     sigma2 = rate / 2 / noise.gammas[n_first - 1]
@@ -274,7 +319,10 @@ def draw_effects(
     data: Data,
     prior: Prior,
 ) -> tuple[Parameters, Residuals]:
-    """Draw everything but the residual variance; arguments as for `step`."""
+    """Draw the effects of all factors given the variances; arguments as for `step`.
+
+    Without noise these are conditional expectations, and repeated steps go to the joint one.
+    """
     first, residuals = draw_first(noise, parameters.first, residuals, data, prior)
     further = list(parameters.further)
     for v in range(len(further)):
@@ -282,17 +330,29 @@ def draw_effects(
             further_noise[v].u, further[v], residuals, first.sigma2, v, data
         )
     first, further = recentre(further_noise, first, further, data, prior)
+    return Parameters(first, tuple(further)), residuals
+
+
+def draw_covariances(
+    noise: lm.Noise,
+    further_noise: Sequence[FactorNoise],
+    parameters: Parameters,
+    data: Data,
+    prior: Prior,
+) -> Parameters:
+    """Draw the covariance matrices of all factors given their effects; arguments as for `step`."""
+    first = parameters.first
     n_psi = lm.psi_shapes(data.first, prior.first).shape[0]
     root = lm.draw_root_psi(
         noise.gammas[:n_psi], noise.psi, first.b, first.root_psi, data.first, prior.first
     )
-    for v, (own, sums) in enumerate(zip(further_noise, data.further, strict=True)):
-        before = further[v]
+    further = []
+    for v, (own, effects) in enumerate(zip(further_noise, parameters.further, strict=True)):
         drawn = lm.draw_root_psi(
-            own.gammas, own.psi, before.u, before.root_psi, sums, prior.further[v]
+            own.gammas, own.psi, effects.u, effects.root_psi, data.further[v], prior.further[v]
         )
-        further[v] = Effects(before.u, drawn)
-    return Parameters(replace(first, root_psi=root), tuple(further)), residuals
+        further.append(Effects(effects.u, drawn))
+    return Parameters(replace(first, root_psi=root), tuple(further))
 
 
 def draw_first(
@@ -301,35 +361,19 @@ def draw_first(
     """Draw (beta, b) jointly given the effects of the further factors."""
     target = data.target
     q = before.b.shape[0]
-    k, s = response_sums(residuals, data.first, target)
+    left = read_outcome(residuals, target, data.first)
     # With what beta and b explain now added back: sums of the response less the others.
-    k = k + lm.fitted(before.beta, data.first) + transposed_product(data.first.root, before.b)
-    sums = replace(data.first, k=k, s=s + data.first.S @ before.beta[q:])
+    explained = lm.fitted(before.beta, data.first)
+    explained = explained + transposed_product(data.first.root, before.b)
+    s = left.s + data.first.S @ before.beta[q:]
+    sums = replace(data.first, k=left.k + explained, s=s)
     beta = lm.draw_beta(noise.beta, before.root_psi, before.sigma2, sums, prior.first)
     _, b = lm.draw_b(noise.b, beta, before.root_psi, before.sigma2, sums)
     change = beta - before.beta
     effects = to_blocks(b - before.b + change[:q, None], target.layout)
-    explained = target.linear_predictor(effects, change[q:])
+    moved = target.linear_predictor(effects, change[q:])
     after = replace(before, beta=beta, b=b)
-    return after, jnp.where(target.ry, residuals - explained, 0)
-
-
-def response_sums(
-    y: Residuals, sums: Sums, target: Target
-) -> tuple[Float[Array, "q J"], Float[Array, " f"]]:
-    """Return ``k`` and ``s`` of `Sums` for another response, zero where not fitted."""
-    q = sums.k.shape[0]
-    response = y[None]
-    z = [part for part in (target.z_shared, target.z_chain) if part.shape[0]]
-    f = [part for part in (target.f_shared, target.f_chain) if part.shape[0]]
-    k, s = sums.k, sums.s
-    if z:
-        products = [cluster_products(part, response, target.layout)[:, 0] for part in z]
-        k = pseudo_solve(sums.root, jnp.concatenate(products))
-    if f:
-        s = jnp.concatenate([total_products(part, response)[:, 0] for part in f])
-        s = s - jnp.einsum("kaj,kj->a", sums.K[:, q:], k, precision="highest")
-    return k, s
+    return after, jnp.where(target.ry, residuals - moved, 0)
 
 
 def pseudo_solve(root: Float[Array, "q q G"], values: Float[Array, "q G"]) -> Float[Array, "q G"]:
