@@ -69,5 +69,7 @@ class Polyreg(Method):
         none = jnp.zeros((0, target.y.shape[0]), target.y.dtype)
         eta = jnp.stack([target.linear_predictor(none, beta) for beta in state.beta])
         eta = jnp.where(state.present[:, None, None], eta.at[1:].add(target.delta), -jnp.inf)
-        u = uniforms(key, jnp.zeros((), int), eta.shape, eta.dtype)
+        # Categories last: then empty blocks that fill up the shape move no number.
+        u = uniforms(key, jnp.zeros((), int), (*target.y.shape, len(eta)), eta.dtype)
+        u = jnp.moveaxis(u, -1, 0)
         return jnp.argmax(eta - jnp.log(-jnp.log(u)), axis=0).astype(eta.dtype)

@@ -52,8 +52,11 @@ def _propose(
     """Propose every variate once; infinity where the proposal is rejected."""
     small = shape < 1
     d = jnp.where(small, shape + 1, shape) - 1 / 3
-    # One flat draw for both uniforms and the normal: the cheapest to vectorise.
-    first, second = words(key, counter, (2 * shape.size,), shape.dtype)
+    # One flat draw for both uniforms and the normal: the cheapest to vectorise. Addressed so
+    # that further variates behind these change none of them.
+    place = jax.lax.iota(jnp.uint32, shape.size)
+    place = jnp.concatenate([place, place + jnp.uint32(1 << 31)])
+    first, second = words(key, counter, place.shape, shape.dtype, place)
     radius, u = jnp.split(first, 2)
     angle, boost = jnp.split(second, 2)
     x = box_muller(radius, angle)
