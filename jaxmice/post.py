@@ -95,6 +95,21 @@ class Delta(Processor):
         return jnp.where(self.where.holds(jnp, column, pool), changed, values)
 
 
+class Move(Processor):
+    """A shift by an expression, see `delta`."""
+
+    shift: Any = eqx.field(static=True)
+    scale: Any
+    where: Any = eqx.field(static=True)
+
+    def __call__(self, values: Any, column: Any, pool: Any) -> Any:
+        """Return the changed values."""
+        changed = values * self.scale + self.shift(jnp, column, pool)
+        if self.where is None:
+            return changed
+        return jnp.where(self.where.holds(jnp, column, pool), changed, values)
+
+
 class Function(Processor):
     """A function of the user's."""
 
@@ -172,7 +187,7 @@ def set_where(where: str, value: Any) -> SetWhere:
 
 
 def delta(
-    shift: float | Mapping[Any, float], scale: float = 1.0, where: str | None = None
+    shift: float | str | Mapping[Any, float], scale: float = 1.0, where: str | None = None
 ) -> Delta:
     """Move imputed values away from what was observed: values missing not at random.
 
@@ -183,8 +198,9 @@ def delta(
     Parameters
     ----------
     shift
-        In the units of the column, or of its linear predictor; or such a number for some of
-        the clusters.
+        In the units of the column, or of its linear predictor: a number, such a number for
+        some of the clusters, or an expression in columns such as ``"-3 + 2 * bmi"``, for
+        categories and counts in complete ones.
     scale
         For numbers only.
     where
@@ -209,11 +225,13 @@ def delta(
     -0.5
     """
     numbers = list(shift.values()) if isinstance(shift, Mapping) else [shift]
-    for number in numbers:
+    for number in [] if isinstance(shift, str) else numbers:
         _check(_is_number(number), f"delta: the shift {number!r} is no number")
     _check(_is_number(scale), f"delta: the scale {scale!r} is no number")
     _check(where is None or isinstance(where, str), f"delta: where must be text, got {where!r}")
-    kept = dict(shift) if isinstance(shift, Mapping) else float(shift)
+    kept: Any = shift
+    if not isinstance(shift, str):
+        kept = dict(shift) if isinstance(shift, Mapping) else float(shift)
     return Delta(kept, float(scale), where)
 
 

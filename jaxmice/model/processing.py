@@ -10,11 +10,13 @@ import numpy as np
 from jaxmice.errors import ModelError
 from jaxmice.frame import Column, Frame
 from jaxmice.methods import Method
+from jaxmice.methods._mnar import Shifted
 from jaxmice.model.expressions import Expression, parse
 from jaxmice.model.groups import Groups
 from jaxmice.model.names import check_names
 from jaxmice.model.passive import Columns, HostPool, trace
-from jaxmice.post import Delta, Function, Processor, Round, SetWhere, Squeeze
+from jaxmice.model.row import Row
+from jaxmice.post import Delta, Function, Move, Processor, Round, SetWhere, Squeeze, delta
 from jaxmice.wording import some
 
 CODE = "E51"
@@ -46,6 +48,24 @@ class Processing:
         for step in self.steps[last:]:
             values = step.settle(values)
         return values
+
+
+def stated_shifts(
+    post: Mapping[str, Any] | None, rows: Sequence[Row], methods: Sequence[Method]
+) -> Mapping[str, Any] | None:
+    """Return post-processing with the shifts that methods state in their options first."""
+    shifts = {
+        row.target: delta(method.delta)
+        for row, method in zip(rows, methods, strict=True)
+        if isinstance(method, Shifted)
+    }
+    if not shifts or not isinstance(post, Mapping | None):
+        return post
+    out = dict(post or {})
+    for target, shift in shifts.items():
+        further = out.get(target, [])
+        out[target] = [shift, *(further if isinstance(further, list | tuple) else [further])]
+    return out
 
 
 def compile_post(
@@ -154,10 +174,14 @@ class _Compiler:
         return Function(_Reading(traced.function, traced.direct))
 
     def condition(self, text: str) -> Expression:
-        clustered = self.frame.clusters is not None
-        found = parse(text, self.frame.columns, self.where, clustered=clustered)
+        found = self.expression(text)
         if not found.logical:
             raise ModelError("E30", f"{self.where}: {text!r} is no condition")
+        return found
+
+    def expression(self, text: str) -> Expression:
+        clustered = self.frame.clusters is not None
+        found = parse(text, self.frame.columns, self.where, clustered=clustered)
         self.reads |= dict.fromkeys(found.direct + found.pooled)
         return found
 
@@ -174,12 +198,14 @@ class _Compiler:
             )
         return float(categories.index(value))
 
-    def delta(self, step: Delta) -> Delta | None:
-        shift, scale = self.shift(step.shift), step.scale
+    def delta(self, step: Delta) -> Processor | None:
+        scale = step.scale
+        by_expression = isinstance(step.shift, str)
+        shift = self.expression(step.shift) if by_expression else self.shift(step.shift)
         on_link = {_on_link_scale(method, self.column) for method in self.methods}
         if on_link == {False}:
             where = None if step.where is None else self.condition(step.where)
-            return Delta(shift, scale, where)
+            return (Move if by_expression else Delta)(shift, scale, where)
         if len(on_link) > 1:
             raise ModelError(
                 CODE, f"{self.where}: delta means other things to other methods of {self.target!r}"
@@ -193,27 +219,29 @@ class _Compiler:
                     f"{self.where}: method {method.name!r} has no linear predictor to shift; "
                     f"choose another method for {self.target!r}",
                 )
+        if by_expression:
+            shift = self.complete(shift)
         rows = np.broadcast_to(np.asarray(shift, float), self.frame.n)
         if step.where is not None:
-            rows = np.where(self.complete(self.condition(step.where)), rows, 0.0)
+            rows = np.where(self.complete(self.condition(step.where)) > 0, rows, 0.0)
         self.link = rows if self.link is None else self.link + rows
         return None
 
-    def complete(self, where: Expression) -> np.ndarray:
-        """Return (n,) where a condition on complete columns holds."""
+    def complete(self, found: Expression) -> np.ndarray:
+        """Return (n,) the values of an expression in complete columns."""
         columns = self.frame.columns
-        holes = [n for n in where.direct + where.pooled if columns[n].missing.any()]
+        holes = [n for n in found.direct + found.pooled if columns[n].missing.any()]
         if holes:
             raise ModelError(
                 "E30",
-                f"{self.where}: delta of a category or count needs a condition on complete "
+                f"{self.where}: delta of a category or count needs an expression in complete "
                 f"columns; {some(holes)} is not complete",
             )
         pool = None
         if self.groups is not None:
             pool = HostPool(self.groups, self.ignore, (self.frame.n,))
-        found = where.holds(np, lambda name: columns[name].values, pool)  # type: ignore[arg-type]
-        return np.broadcast_to(found, self.frame.n)
+        values = found(np, lambda name: columns[name].values, pool)  # type: ignore[arg-type]
+        return np.broadcast_to(values, self.frame.n)
 
     def shift(self, shift: Any) -> float | np.ndarray:
         """Return a shift, by row if it differs between clusters."""

@@ -32,7 +32,7 @@ from jaxmice.model.passive import (
     split_rules,
 )
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
-from jaxmice.model.processing import compile_post
+from jaxmice.model.processing import compile_post, stated_shifts
 from jaxmice.wording import near, some
 
 
@@ -277,7 +277,9 @@ def setup(
         events=events,
         visits=tuple(visits),
         rules=rules,
-        post=compile_post(post, frame, by_target, list(given), groups, ignored),
+        post=compile_post(
+            stated_shifts(post, rows, methods), frame, by_target, list(given), groups, ignored
+        ),
     )
 
 
