@@ -240,6 +240,7 @@ class ImputedData:
         for name, (rows, _) in self._cells.items():
             blocks = [b for b, columns in self.model.blocks.items() if name in columns]
             method = next((self.method[b] for b in blocks if self.method.get(b)), "")
+            method = self.model.passive.get(name, method)
             lines.append(f"  {name}: {len(rows)} cells by {method}")
         if len(self.events):
             lines.append(f"  {len(self.events)} logged events")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import jaxmice as jm
+from jaxmice.engine import compiling
 from jaxmice.engine.run import Session
 from jaxmice.errors import ModelError, RunError
 from tests.frames import two_level
@@ -215,6 +216,24 @@ def test_passive_column_may_predict_its_ingredients_on_request() -> None:
     one = people().assign(height=people()["height"].fillna(1.7))
     assert impute(one, {"bmi": BMI}, maxit=None).iteration == 1
     assert impute(one, {"bmi": BMI}, maxit=None, roles=roles).iteration == 10
+
+
+def test_programs_between_the_visits_are_their_own() -> None:
+    def programs(**options: Any) -> list[int]:
+        impute(people(), **options)
+        made = (compiling.visit, compiling.recompute, compiling.process)
+        return [program()._cache_size() for program in made]
+
+    rule = {"bmi": BMI}
+    visits, rules, steps = programs(passive=rule)
+    moved = [visits, rules, steps + 1]
+    assert programs(passive=rule, post={"weight": jm.post.delta(1)}) == moved
+    # Other numbers are arguments of the same programs.
+    assert programs(passive=rule, post={"weight": jm.post.delta(2.5, 0.5)}) == moved
+    # Without either there are neither.
+    plain = programs(method=METHOD | {"bmi": "norm"}, maxit=1)
+    assert plain[1:] == moved[1:]
+    assert programs(method=METHOD | {"bmi": "norm"}, maxit=1, seed=4) == plain
 
 
 def test_passive_columns_of_several_data_sets() -> None:
