@@ -184,7 +184,7 @@ def check_legal(cls: type[Method], completed: pd.DataFrame, data: pd.DataFrame) 
         assert filled.notna().all(), target
         observed = set(data[target].dropna())
         categories = isinstance(column.dtype, pd.CategoricalDtype)
-        if cls.donor_based or categories or target.startswith("binary_") and not numeric(cls):
+        if cls.donor_based or categories or (target.startswith("binary_") and not numeric(cls)):
             assert set(filled) <= observed, target
         if not categories:
             assert np.isfinite(filled.astype(float)).all(), target
