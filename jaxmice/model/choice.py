@@ -127,7 +127,7 @@ def method_classes(
                 complaints.add(
                     "E23", f"method {name!r} of {target!r} needs clusters; pass cluster="
                 )
-            elif cls.counts and (odd := _no_counts(column)).size:
+            elif cls.counts and (odd := _no_counts(column)):
                 complaints.add(
                     "E22",
                     f"method {name!r} imputes counts, whole numbers from 0 on; column "
@@ -183,10 +183,10 @@ def leave_missing(
     return out
 
 
-def _no_counts(column: Column) -> np.ndarray:
+def _no_counts(column: Column) -> list[float]:
     """Return the distinct observed values that are no counts."""
     seen = np.unique(column.values[~column.missing])
-    return seen[(seen < 0) | (seen != np.round(seen))]
+    return seen[(seen < 0) | (seen != np.round(seen))].tolist()
 
 
 def _resembles(name: str) -> bool:

@@ -248,12 +248,10 @@ def evaluate(
     # Elementwise arithmetic that several sums use is done once: what a product reads exists.
     both = jnp.stack(log_likelihood(predictor(beta, b, target), log_size, counts))
     columns = (target.z_shared, target.z_chain, target.f_shared, target.f_chain)
-    parts = [
-        cluster_products(part, both[1:], target.layout)[:, 0] for part in columns if part.shape[0]
-    ]
+    parts = [cluster_products(part, both[1:], target.layout)[:, 0] for part in columns]
     return Fit(
         value=cluster_sums(both[:1], target.layout)[0],
-        score=jnp.concatenate(parts) if parts else jnp.zeros((0, counts.typical.shape[0])),
+        score=jnp.concatenate(parts),
     )
 
 
@@ -342,7 +340,7 @@ def geometry(
     if q:
         eye = jnp.eye(q, dtype=root.dtype)[:, :, None]
         half = cholesky(eye + sum(row[:, None] * row[None] for row in V))
-        shift = sum(V[i][:, None] * K[i][None] for i in range(q))
+        shift = sum((V[i][:, None] * K[i][None] for i in range(q)), jnp.zeros_like(K))
         along = -solve_lower_transposed(half, solve_lower(half, shift))
         left = K + sum(V[:, i][:, None] * along[i][None] for i in range(q))
         flat = jnp.moveaxis(jnp.concatenate([left, along]), 1, 0).reshape(p, -1)
@@ -412,10 +410,9 @@ def move_beta(
         + jnp.sum(proposal_gain(z, back))
     )
     accepted = log_u < ratio
-    chosen = jax.tree.map(
+    return jax.tree.map(
         lambda new, old: jnp.where(accepted, new, old), (new_beta, new_b, new_fit), (beta, b, fit)
     )
-    return chosen
 
 
 def move_effects(
