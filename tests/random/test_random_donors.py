@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxmice.random import draw_donors
+from jaxmice.random import draw_donors, resample
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -111,3 +111,15 @@ def test_equal_predictions_make_all_donors_equally_likely() -> None:
     counts = np.bincount(drawn[:, 0], minlength=len(VALUES))
     assert np.all(counts[~IS_DONOR] == 0)
     assert stats.chisquare(counts[IS_DONOR]).pvalue > FALSE_ALARM_RATE
+
+
+def test_any_donor_is_equally_likely() -> None:
+    """And a uniform next to one stays inside."""
+    may_give = np.array([False, True, False, True, True, False])
+    u = jax.random.uniform(jax.random.key(3), (N_DRAWS,))
+    drawn = resample(u, jnp.arange(6.0), jnp.asarray(may_give))
+    counts = [int(np.sum(np.asarray(drawn) == k)) for k in (1, 3, 4)]
+    assert sum(counts) == N_DRAWS
+    assert stats.chisquare(counts).pvalue > FALSE_ALARM_RATE
+    edge = resample(jnp.array([1e-16, 1 - 2.0**-53]), jnp.arange(6.0), jnp.asarray(may_give))
+    np.testing.assert_array_equal(edge, [1, 4])
