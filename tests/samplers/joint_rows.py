@@ -54,3 +54,28 @@ def joint_target(
         z_units=alone.z_units,
         layout=rows.layout,
     )
+
+
+def draw_covariance(
+    key: jax.Array, df: int, scale: np.ndarray, half_t: np.ndarray | None
+) -> jax.Array:
+    """Draw from the prior as the inverse of a sum of squares; return the factor."""
+    key_mix, key_rows = jax.random.split(key)
+    d, at = len(scale), jnp.asarray(scale)
+    if half_t is not None:
+        # Huang and Wand: IW(d + 1, 4 diag(1 / alpha)), 1 / alpha_k ~ Gamma(1/2, 1 / A_k^2).
+        df, at = d + 1, 4 * jnp.diag(jax.random.gamma(key_mix, 0.5, (d,)) * half_t**2)
+    rows = jax.random.normal(key_rows, (df, d)) @ jnp.linalg.inv(jnp.linalg.cholesky(at))
+    return jnp.linalg.cholesky(jnp.linalg.inv(rows.T @ rows))
+
+
+def unfold(draws: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    """Name every component of every quantity."""
+    out = {}
+    for name, values in draws.items():
+        array = np.asarray(values)
+        if array.ndim == 1:
+            out[name] = array
+        else:
+            out.update({f"{name}[{i}]": array[:, i] for i in range(array.shape[1])})
+    return out

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from jaxmice.samplers import covariance, joint_normal as jn
-from tests.samplers.joint_rows import joint_target
+from tests.samplers.joint_rows import draw_covariance, joint_target, unfold
 from tests.samplers.rows import Rows, ragged
 from tests.statistics import (
     FALSE_ALARM_RATE,
@@ -202,8 +202,6 @@ PSI_DF = 8
 PSI_SCALE = 3 * np.eye(4) + 0.5
 HALF_T = np.array([0.8, 0.5, 0.6, 0.7])
 
-Draws = dict[str, np.ndarray]
-
 
 def at_live() -> np.ndarray:
     """Return the elements of vec U that exist."""
@@ -224,19 +222,6 @@ def make_prior(*, half_t: bool) -> jn.Prior:
         penalty=jnp.zeros((5, R)),
         beta_precision=jnp.full((5, R), BETA_PRECISION),
     )
-
-
-def draw_covariance(
-    key: jax.Array, df: int, scale: np.ndarray, half_t: np.ndarray | None
-) -> jax.Array:
-    """Draw from the prior as the inverse of a sum of squares; return the factor."""
-    key_mix, key_rows = jax.random.split(key)
-    d, at = len(scale), jnp.asarray(scale)
-    if half_t is not None:
-        # Huang and Wand: IW(d + 1, 4 diag(1 / alpha)), 1 / alpha_k ~ Gamma(1/2, 1 / A_k^2).
-        df, at = d + 1, 4 * jnp.diag(jax.random.gamma(key_mix, 0.5, (d,)) * half_t**2)
-    rows = jax.random.normal(key_rows, (df, d)) @ jnp.linalg.inv(jnp.linalg.cholesky(at))
-    return jnp.linalg.cholesky(jnp.linalg.inv(rows.T @ rows))
 
 
 def mean_of(beta: jax.Array, b: jax.Array) -> jax.Array:
@@ -313,18 +298,6 @@ def laws(*, half_t: bool) -> dict[str, Cdf]:
                 out[f"{name}[{i}]"] = law.cdf
         if half_t:
             out[f"{name} correlation"] = stats.uniform(-1, 2).cdf
-    return out
-
-
-def unfold(draws: dict[str, jax.Array]) -> Draws:
-    """Name every component of every quantity."""
-    out = {}
-    for name, values in draws.items():
-        array = np.asarray(values)
-        if array.ndim == 1:
-            out[name] = array
-        else:
-            out.update({f"{name}[{i}]": array[:, i] for i in range(array.shape[1])})
     return out
 
 
