@@ -200,8 +200,9 @@ class _Compiler:
 
     def delta(self, step: Delta) -> Processor | None:
         scale = step.scale
-        by_expression = isinstance(step.shift, str)
-        shift = self.expression(step.shift) if by_expression else self.shift(step.shift)
+        shift: Any = step.shift
+        shift = self.expression(shift) if isinstance(shift, str) else self.shift(shift)
+        by_expression = isinstance(shift, Expression)
         on_link = {_on_link_scale(method, self.column) for method in self.methods}
         if on_link == {False}:
             where = None if step.where is None else self.condition(step.where)
