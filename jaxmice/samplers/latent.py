@@ -107,8 +107,8 @@ def read_outcome(g: Float[Array, "K B"], target: Target, sums: Sums) -> Outcome:
     rows: list[Array] = []
     for i in range(q):
         left = z[0][i] if i < z[0].shape[0] else z[1][i - z[0].shape[0]]
-        for k in range(i):
-            left = left - sums.root[i, k] * rows[k]
+        for earlier, row in enumerate(rows):
+            left = left - sums.root[i, earlier] * row
         pivot = sums.root[i, i]
         rows.append(jnp.where(pivot > 0, left / jnp.where(pivot > 0, pivot, 1), 0))
     k = jnp.stack(rows) if q else sums.k

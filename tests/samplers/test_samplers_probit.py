@@ -88,9 +88,10 @@ def answers() -> np.ndarray:
 
 
 @jax.jit
-def impute_many(keys: jax.Array, beta: jax.Array, tau: jax.Array) -> tuple[jax.Array, jax.Array]:
+def impute_many(
+    keys: jax.Array, beta: jax.Array, tau: jax.Array, target: Target
+) -> tuple[jax.Array, jax.Array]:
     """Return effects and imputations of independent chains, beta and tau held fixed."""
-    target = CLUSTERS.target(answers())
     sums = make_sums(target, by_cluster=False)
     J, shape = sums.k.shape[1], target.y.shape
 
@@ -129,15 +130,19 @@ def exact(beta: np.ndarray, tau: float) -> tuple[list[tuple[np.ndarray, np.ndarr
     return densities, chance
 
 
-def test_clusters_of_every_kind_by_quadrature() -> None:
+@pytest.mark.parametrize("double", [True, False])
+def test_clusters_of_every_kind_by_quadrature(double: bool) -> None:
     """Effects and imputations given beta and tau (E10 of the design)."""
     beta = np.array([0.3, BETA])
-    keys = jax.random.split(jax.random.key(3), N_CHAINS)
-    b, imputed = map(np.asarray, impute_many(keys, jnp.asarray(beta), jnp.asarray(TAU)))
+    with jax.enable_x64(double):
+        keys = jax.random.split(jax.random.key(3), N_CHAINS)
+        drawn = impute_many(keys, jnp.asarray(beta), jnp.asarray(TAU), CLUSTERS.target(answers()))
+    assert drawn[0].dtype == ("float64" if double else "float32")
+    b, imputed = (np.asarray(part, float) for part in drawn)
     densities, chance = exact(beta, TAU)
     laws = {f"{j}": cdf_on_grid(*densities[j]) for j in range(CASES)}
-    drawn = {f"{j}": b[:, j] for j in range(CASES)}
-    assert adjusted_pvalue(drawn, laws) > FALSE_ALARM_RATE
+    effects = {f"{j}": b[:, j] for j in range(CASES)}
+    assert adjusted_pvalue(effects, laws) > FALSE_ALARM_RATE
 
     ones, missing = CLUSTERS.table(imputed).sum(axis=0), ~CLUSTERS.seen
     pvalues = [
@@ -150,13 +155,13 @@ def test_clusters_of_every_kind_by_quadrature() -> None:
     np.testing.assert_allclose(chance[empty], marginal[empty], atol=1e-9)
     # Effects from their marginal law, as R draws them: seen wherever there are values.
     law = stats.norm(0, TAU).cdf
-    assert max(stats.kstest(drawn[f"{j}"], law).pvalue for j in (0, 1, 4)) < FALSE_ALARM_RATE
+    assert max(stats.kstest(effects[f"{j}"], law).pvalue for j in (0, 1, 4)) < FALSE_ALARM_RATE
 
 
 def test_without_variance_between_clusters_the_model_is_single_level() -> None:
     beta = np.array([0.0, 0.8])
     keys = jax.random.split(jax.random.key(5), N_CHAINS)
-    _, imputed = impute_many(keys, jnp.asarray(beta), jnp.asarray(0.0))
+    _, imputed = impute_many(keys, jnp.asarray(beta), jnp.asarray(0.0), CLUSTERS.target(answers()))
     ones, missing = CLUSTERS.table(imputed).sum(axis=0), ~CLUSTERS.seen
     chance = stats.norm.cdf(CLUSTERS.X @ beta)
     pvalues = [
