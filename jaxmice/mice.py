@@ -57,7 +57,8 @@ def mice(
         Codes of predictors, rows targets, columns columns: -2 cluster, 0 none, 1 fixed,
         2 random slope, 3 fixed and cluster mean, 4 random slope and cluster mean.
     cluster
-        Name of the column with the cluster ids, of any type.
+        Name of the column with the cluster ids, of any type; a list of names for nested or
+        crossed clusters (see `setup`).
     maxit
         Iterations. By default 1 if a single column is imputed, otherwise 10. With 0 the
         result holds starting values only.

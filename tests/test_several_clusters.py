@@ -203,6 +203,18 @@ def test_every_target_names_its_own_cluster_columns() -> None:
     assert not imp.complete(2).isna().any().any()
 
 
+def test_the_default_method_takes_several_cluster_columns() -> None:
+    """Residual variances differ between classes, for which one column would get 2l.norm."""
+    rng = np.random.default_rng(8)
+    cluster = np.repeat(np.arange(24), 12)
+    y = rng.normal(size=len(cluster)) * np.exp(rng.normal(size=24))[cluster]
+    data = pd.DataFrame({"class": cluster, "school": cluster // 4, "y": y})
+    data.loc[::7, "y"] = np.nan
+    data["w"] = rng.normal(size=len(cluster))
+    assert jm.setup(data, cluster="class", roles={"y": {"school": "none"}}).method["y"] == "2l.norm"
+    assert jm.setup(data, cluster=["class", "school"]).method["y"] == "2l.pan"
+
+
 def test_what_cannot_be_is_refused() -> None:
     data = school_data()
 

@@ -106,6 +106,8 @@ def two_level_defaults(
             )
         elif name in residuals:
             method, branch, reason = _number(column, ignore, groups, residuals[name])
+            if method == "2l.norm" and frame.clusters and frame.clusters.further:
+                method, reason = "2l.pan", f"{reason}, but there are several cluster columns"
         elif column.kind == "integer":
             method, branch, reason = "2l.pois", "count", "small whole numbers from 0 on"
         else:
