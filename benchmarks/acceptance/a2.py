@@ -53,7 +53,6 @@ RECOMMENDED = (
     Row("`2l.norm`", "2l.norm", by_cluster=True),
     Row("`2l.2stage.norm`", "2l.2stage.norm", by_cluster=True),
     Row("`2l.pmm`", "2l.pmm"),
-    Row("`2l.pmm`, `matchtype=2`", "2l.pmm", options={"matchtype": 2}),
 )
 COMPATIBLE = (
     Row(

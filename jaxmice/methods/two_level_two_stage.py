@@ -121,7 +121,8 @@ class TwoLevelTwoStagePmm(Matching, TwoLevelTwoStageNorm):
 
     The model and the options of ``2l.2stage.norm``; a missing value is taken from one of
     the ``donors`` observed rows, of any cluster, with the nearest predictions. Options
-    ``donors`` (5), ``matchtype`` (1) and ``ties`` as for ``2l.pmm``.
+    ``donors`` (5), ``matchtype`` (2, a draw on both sides, as in R) and ``ties`` as for
+    ``2l.pmm``.
 
     Missing data
     ------------
@@ -129,8 +130,8 @@ class TwoLevelTwoStagePmm(Matching, TwoLevelTwoStageNorm):
 
     Differences from R
     ------------------
-    R matches draws on both sides (``matchtype=2``) and finds wrong donors unless rows are
-    sorted by cluster; besides those of ``2l.2stage.norm``.
+    R finds wrong donors unless rows are sorted by cluster; besides those of
+    ``2l.2stage.norm``.
 
     References
     ----------
@@ -141,6 +142,9 @@ class TwoLevelTwoStagePmm(Matching, TwoLevelTwoStageNorm):
 
     name: ClassVar[str] = "2l.2stage.pmm"
     summary: ClassVar[str] = "predictive mean matching, all slopes random"
+
+    matchtype: int = eqx.field(default=2, static=True)
+    """Which predictions are compared."""
 
     def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> State:  # type: ignore[override]
         """Return no effects, variances near those that the clusters show."""
