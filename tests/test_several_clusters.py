@@ -215,6 +215,36 @@ def test_the_default_method_takes_several_cluster_columns() -> None:
     assert jm.setup(data, cluster=["class", "school"]).method["y"] == "2l.pan"
 
 
+def test_slopes_may_vary_over_outer_clusters() -> None:
+    """A school's missing rows follow its own slope, of an incomplete predictor too."""
+    rng = np.random.default_rng(9)
+    school = np.repeat(np.arange(12), 20)
+    x, w = rng.normal(size=(2, 240))
+    slope = np.where(np.arange(12) % 2, 2.0, -2.0)[school]
+    data = pd.DataFrame({"class": np.arange(240) // 5, "school": school, "x": x, "w": w})
+    data["y"] = slope * x + 0.3 * rng.normal(size=240)
+    data.loc[::11, "w"] = np.nan
+    lost = rng.random(240) < 0.3
+    data.loc[lost, "y"] = np.nan
+
+    def error(**slopes: list[str]) -> float:
+        imp = jm.mice(
+            data,
+            10,
+            {"y": "2l.pan", "w": "norm"},
+            cluster=["class", "school"],
+            roles={"y": {"x": "fixed", "w": "fixed"}},
+            options={"y": {"slopes": slopes, "prior": "pan"}},
+            maxit=2,
+            seed=1,
+        )
+        return float(np.mean((values(imp) - slope * x)[:, lost] ** 2))
+
+    # Twice the variance of a row is what is left, and what the drawn effects add to it.
+    assert error(school=["x", "w"]) < 0.4
+    assert error() > 2
+
+
 def test_what_cannot_be_is_refused() -> None:
     data = school_data()
 
@@ -234,6 +264,9 @@ def test_what_cannot_be_is_refused() -> None:
         setup(roles={"y": {"school": "fixed"}})
     with pytest.raises(ModelError, match=r"^E23: row 'y': code -2 at 'x'"):
         setup(roles={"y": {"x": "cluster"}})
+    for slopes in ({"school": ["town"]}, {"class": ["x"]}, {"school": "x"}, ["x"]):
+        with pytest.raises(ModelError, match=r"^E51: option slopes of 'y'"):
+            setup(options={"y": {"slopes": slopes}}, roles={"y": {"town": "none"}})
     data["school"] = 1
     with pytest.raises(ModelError, match=r"^E23: method '2l.pan' of 'y' needs at least 2 clusters"):
         setup()

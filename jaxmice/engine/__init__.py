@@ -13,6 +13,7 @@ from jaxmice.engine.problem import (
     Data as Data,
     Problem as Problem,
     SharedSlots as SharedSlots,
+    SlopeSlots as SlopeSlots,
     Spec as Spec,
     Step as Step,
 )

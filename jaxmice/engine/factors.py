@@ -67,6 +67,7 @@ def _factor(group: np.ndarray, layout: Blocks, shape: tuple[int, ...], links: li
         layout.device_layout(),
         np.zeros((0, *shape)),
         np.zeros(0, bool),
+        np.eye(1),
         tuple(links),
     )
     return Factor(*leaves)

@@ -77,6 +77,15 @@ class ChainSlots(eqx.Module):
     """Added to the column: centres a dummy, or undoes centring where there is no intercept."""
 
 
+class SlopeSlots(eqx.Module):
+    """Which columns have an effect that varies over the groups of a further factor."""
+
+    shared: SharedSlots
+    chain: ChainSlots
+    units: Float[Array, "R q q"]
+    """See `Factor.units`."""
+
+
 class Spec(eqx.Module):
     """Everything about one visit that is an argument of its program, not a constant."""
 
@@ -106,6 +115,9 @@ class Spec(eqx.Module):
 
     factors: tuple[int, ...] = eqx.field(default=(), static=True)
     """Which further cluster columns have random effects."""
+
+    slopes: tuple[SlopeSlots, ...] = ()
+    """For each of these its random slopes."""
 
 
 @dataclass(frozen=True)

@@ -168,17 +168,26 @@ def make_target(
     if method.joint:
         level2 = data.level2[spec.target]
         return JointTarget(**own, **design, seen=seen, level2=level2, y_scale=spec.y_scale)
-    factors = _choose_factors(data.factors, spec.factors)
+    factors = _choose_factors(data, spec, fill)
     return Target(**own, **design, y_scale=spec.y_scale[0], factors=factors)
 
 
-def _choose_factors(factors: tuple[Factor, ...], chosen: tuple[int, ...]) -> tuple[Factor, ...]:
-    """Return some of the further factors, linked to the clusters and to each other."""
+def _choose_factors(
+    data: Data, spec: Spec, fill: Callable[[ChainSlots], Array]
+) -> tuple[Factor, ...]:
+    """Return the further factors of a target with their slopes, linked to each other."""
     out = []
-    for place, v in enumerate(chosen):
-        links = factors[v].links
-        kept = (links[0], *(links[1 + w] for w in chosen[:place]))
-        out.append(replace(factors[v], links=kept))
+    for place, (v, slots) in enumerate(zip(spec.factors, spec.slopes, strict=True)):
+        links = data.factors[v].links
+        shared = _fill_shared(data.shared, data.layout.row_live, slots.shared)
+        factor = replace(
+            data.factors[v],
+            slopes=jnp.concatenate([shared, fill(slots.chain)]),
+            slopes_live=jnp.concatenate([slots.shared.live, slots.chain.live]),
+            units=slots.units,
+            links=(links[0], *(links[1 + w] for w in spec.factors[:place])),
+        )
+        out.append(factor)
     return tuple(out)
 
 

@@ -45,6 +45,9 @@ class Factor(eqx.Module):
     slopes_live: Bool[Array, " s"]
     """Those that predict; the others are zero."""
 
+    units: Float[Array, "q q"]
+    """Matrix T: effects in the user's units u give effects ``T u`` on the sampler's scale."""
+
     links: tuple[Link, ...]
     """To the clusters and to every further factor before this one."""
 

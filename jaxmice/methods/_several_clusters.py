@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from jaxmice.linalg import Factor
 from jaxmice.methods._fitted import expected_effects
 from jaxmice.methods._matching import predictions
 from jaxmice.methods._two_level import HALF_T_SCALE, TwoLevelNormal
@@ -33,18 +34,20 @@ class SeveralClusters(TwoLevelNormal):
         if not target.factors:
             return sums, prior
         data = crossed.read(target, sums)
-        further = tuple(self._further_prior(target, own) for own in data.further)
+        pairs = zip(target.factors, data.further, strict=True)
+        further = tuple(self._further_prior(*pair) for pair in pairs)
         return data, crossed.Prior(prior, further)
 
-    def _further_prior(self, target: Target, sums: Sums) -> lm.Prior:
+    def _further_prior(self, factor: Factor, sums: Sums) -> lm.Prior:
         """Return the prior of the covariance of a further factor; the rest is not read."""
         prior = crossed.half_t(sums, HALF_T_SCALE)
         if self.prior == "hw":
             return prior
-        q = len(sums.z_live)
-        unit = 1 / target.y_scale if self.prior == "pan" else jnp.ones_like(target.y_scale)
-        scale = unit**2 * jnp.eye(q, dtype=unit.dtype)
-        return replace(prior, half_t=None, psi_df=prior.psi_df + q, psi_scale=scale)
+        scale = factor.units @ factor.units.T
+        if self.prior == "pan_scaled":
+            scale = jnp.eye(len(scale), dtype=scale.dtype)
+        df = jnp.sum(sums.z_live).astype(scale.dtype)
+        return replace(prior, half_t=None, psi_df=df, psi_scale=scale)
 
     def begin(self, sums: Read) -> Drawn:
         """Return no effects, and half of the residual deviation in every cluster column."""

@@ -21,8 +21,9 @@ class TwoLevelPan(SeveralClusters):
     R: :math:`\sigma^2 \sim IG(1/2, 1/2)`, :math:`\Psi \sim IW(q, I)` in the units of
     the data) and ``"pan_scaled"`` (the same in standardised units).
 
-    Every further cluster column, nested or crossed, adds a random intercept; the prior of
-    its variance is that of :math:`\Psi`.
+    Every further cluster column, nested or crossed, adds a random intercept, and the random
+    slopes that the option ``slopes`` lists for it; the prior of their covariance is of the
+    same kind as that of :math:`\Psi`.
 
     Missing data
     ------------

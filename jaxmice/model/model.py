@@ -73,6 +73,8 @@ class Visit:
         is no intercept then.
     factors
         Places among the further cluster columns of those that have random intercepts.
+    slopes
+        For each of these the columns that have a random slope there as well.
     """
 
     block: str
@@ -83,6 +85,7 @@ class Visit:
     random: tuple[Term, ...]
     absorb: bool = False
     factors: tuple[int, ...] = ()
+    slopes: tuple[tuple[Term, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,13 @@ class ImputationModel:
         return "\n".join(lines)
 
     def _clusters(self, visit: Visit) -> str:
-        """Name the cluster columns of a visit."""
+        """Name the cluster columns of a visit, further ones with their random slopes."""
         further = self.frame.clusters.further if self.frame.clusters else ()
-        return ", ".join([str(self.cluster), *(further[v].name for v in visit.factors)])
+        named = [str(self.cluster)]
+        for v, slopes in zip(visit.factors, visit.slopes, strict=True):
+            shown = f" ({self._columns(slopes)})" if slopes else ""
+            named.append(further[v].name + shown)
+        return ", ".join(named)
 
     def _columns(self, terms: Any) -> str:
         """Name the columns behind some terms, dummies of one column once."""

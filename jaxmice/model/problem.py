@@ -15,6 +15,7 @@ from jaxmice.engine import (
     Names,
     Problem,
     SharedSlots,
+    SlopeSlots,
     Spec,
     Step,
     Values,
@@ -295,6 +296,7 @@ class _Builder:
             y_shift=_leaf(shift if raw or not any_intercept else [0.0] * len(shift), float),
             y_scale=_leaf([1.0 if raw else scale.scale for scale in scales]),
             factors=visit.factors,
+            slopes=tuple(self._slope_slots(terms, y_scale) for terms in visit.slopes),
             z_units=_leaf(self._units(z_shared, z_chain, widths, z_intercept, y_scale)),
         )
         chain_terms = z_chain + f_chain
@@ -381,6 +383,19 @@ class _Builder:
             centered=pad([term.centered for term in terms], bool, False),
             live=pad([True] * len(terms), bool, False),
             shift=pad([self._shift(term, centred=centred) for term in terms], float, 0.0),
+        )
+
+    def _slope_slots(self, terms: Sequence[Term], y_scale: float) -> SlopeSlots:
+        """Return the slopes of a further cluster column, which has a random intercept."""
+        shared = [term for term in terms if term.column not in self.carried]
+        chain = [term for term in terms if term.column in self.carried]
+        widths = (1 + len(shared), len(chain))
+        return SlopeSlots(
+            shared=self._shared_slots(shared, len(shared), centred=True),
+            chain=self._chain_slots(chain, len(chain), centred=True),
+            units=_leaf(
+                self._units([INTERCEPT, *shared], chain, widths, z_intercept=True, y_scale=y_scale)
+            ),
         )
 
     def _units(

@@ -1,6 +1,7 @@
 """From data and arguments to an `ImputationModel`, without drawing any random number."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from jaxmice.model.constants import fill_constants, find_constants
 from jaxmice.model.groups import Groups
 from jaxmice.model.masks import compile_ignore, compile_where
 from jaxmice.model.model import ImputationModel, Visit
-from jaxmice.model.options import build_method, check_options, intercepts
+from jaxmice.model.options import build_method, check_options, factor_slopes, intercepts
 from jaxmice.model.passive import (
     check_ingredients,
     compile_rules,
@@ -33,6 +34,7 @@ from jaxmice.model.passive import (
 )
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
 from jaxmice.model.processing import compile_post, stated_shifts
+from jaxmice.model.terms import slope_terms
 from jaxmice.wording import near, some
 
 
@@ -133,7 +135,8 @@ def setup(
         Keep predictors that almost determine the target.
     options
         Options of the methods by target or block; ``"*"`` for all that know them.
-        ``intercept`` (``"random"``, ``"fixed"`` or False) belongs to every method.
+        ``intercept`` (``"random"``, ``"fixed"`` or False) belongs to every method;
+        ``slopes`` lists by further cluster column the predictors with random slopes there.
     missing_cluster
         Rows without a cluster id: ``"error"``, ``"own"`` or ``"drop"``.
     relabel_nested
@@ -230,6 +233,7 @@ def setup(
     check_options(opts, rows, compiled)
     state = Rows(frame, groups, ignored, cells, rows, events)
     correct(state, constants, on_missing_predictor)
+    varying = factor_slopes(opts, rows, frame)
     terms = design(state, intercepts(opts, rows), group_center, screen == "on", keep_near_perfect)
 
     methods = [build_method(row, opts) for row in rows]
@@ -247,12 +251,12 @@ def setup(
     visits = []
     for place, block in enumerate(sequence):
         number = sequence[:place].count(block)
-        for row, built, (random, fixed) in zip(rows, methods, terms, strict=True):
+        for row, built, part, columns in zip(rows, methods, terms, varying, strict=True):
             if row.block == block:
-                factors = row.factors(frame)
-                visits.append(
-                    Visit(block, row.targets, built, number, fixed, random, row.absorb, factors)
-                )
+                random, fixed = part
+                visit = Visit(block, row.targets, built, number, fixed, random, row.absorb)
+                factors, slopes = row.factors(frame), slope_terms(part, columns)
+                visits.append(replace(visit, factors=factors, slopes=slopes))
     by_target = {
         name: [classes[block] for block in classes if name in members[block]] for name in targets
     }

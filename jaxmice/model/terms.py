@@ -1,6 +1,6 @@
 """From predictor codes to the columns of a design."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jaxmice.frame import Column
 from jaxmice.model.model import INTERCEPT, Term
@@ -53,6 +53,12 @@ def build_terms(
             if with_mean:
                 means.append(Term(name, category, mean=True))
     return tuple(random), tuple(fixed + means)
+
+
+def slope_terms(terms: Terms, named: Sequence[Sequence[str]]) -> tuple[tuple[Term, ...], ...]:
+    """Return for every list of columns those of their terms that screening has left."""
+    main = [term for term in (*terms[0], *terms[1]) if term.column is not None and not term.mean]
+    return tuple(tuple(t for t in main if t.column in columns) for columns in named)
 
 
 def codes_left(row: Row, columns: Mapping[str, Column], terms: Terms) -> None:

@@ -30,7 +30,8 @@ def factors_of(rows: Rows, *codes: np.ndarray) -> tuple[Factor, ...]:
 def with_slope(factor: Factor, rows: Rows, column: np.ndarray) -> Factor:
     """Let the effect of a column vary over the groups, beside a column that is none."""
     slopes = jnp.stack([jnp.zeros(rows.place.shape), rows.arrange(column)])
-    return replace(factor, slopes=slopes, slopes_live=jnp.array([False, True]))
+    live = jnp.array([False, True])
+    return replace(factor, slopes=slopes, slopes_live=live, units=jnp.eye(3))
 
 
 SIZES, SEEN = (6, 4, 0, 1, 2, 3, 5, 1), (6, 0, 0, 1, 2, 3, 4, 1)
