@@ -195,7 +195,7 @@ def _evaluate(
     e = w - jnp.einsum("iaj,a->ij", W_K, beta, precision="highest")
     rss = jnp.sum(e**2) + beta @ S @ beta - 2 * s @ beta
     if residual is None:
-        value, weight = log_det + rss, 1.0
+        value, weight = log_det + rss, jnp.ones_like(rss)
     else:
         rss = jnp.maximum(rss + residual.rho, jnp.finfo(k.dtype).tiny)
         value, weight = log_det + residual.df * jnp.log(rss), residual.df / rss
