@@ -121,7 +121,8 @@ def step(
     centre, spread = draw_centre(
         noise.spare[0], noise.gammas[-2:], x, parameters.spread, live, variance_prior
     )
-    sigma2, root = jnp.exp(x), parameters.root_psi
+    root = parameters.root_psi
+    sigma2 = jnp.maximum(jnp.exp(x), smallest_sigma2(root, sums))
     beta = lm.draw_beta(noise.beta, root, sigma2, sums, prior)
     eta, b = lm.draw_b(noise.b, beta, root, sigma2, sums)
     misfit = jnp.sum(lm.misfit(eta, beta, root, sums) ** 2, axis=0)
@@ -136,6 +137,16 @@ def step(
         centre=centre,
         spread=spread,
     )
+
+
+def smallest_sigma2(root: Float[Array, "q q"], sums: Sums) -> Float[Array, " J"]:
+    """Return the residual variances next to which the effects leave no digits.
+
+    Log variances are unbounded below; a cluster with fewer rows than effects then has a
+    covariance matrix that cannot be factored.
+    """
+    total = jnp.sum(lm.projected_root(root, sums) ** 2, axis=(0, 1))
+    return 64 * jnp.finfo(total.dtype).eps * total
 
 
 def draw_centre(

@@ -26,7 +26,7 @@ class MetaAnalysis(Case):
         "effects from their marginal law",
         "the centre drops its prior",
     )
-    thin = 60
+    thin = 100
     burnin = 200
 
     def simulate(self, key: Key[Array, ""]) -> tuple[ma.Parameters, Float[Array, " n"]]:
