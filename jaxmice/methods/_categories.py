@@ -18,6 +18,7 @@ class TwoLevelCategories(TwoLevelGibbs):
 
     restart_iter: ClassVar[int] = 100
     standardised: ClassVar[bool] = False
+    integral: ClassVar[bool] = True
 
     def read(self, target: Target) -> Read:
         """Return the target, the sums of its design and the prior.
