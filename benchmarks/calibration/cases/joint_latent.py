@@ -32,7 +32,7 @@ class JointLatent(Case):
     def __init__(self, name: str, *, random: bool) -> None:
         """Choose between one covariance and one per cluster."""
         self.name, self.random = name, random
-        self.thin = 100 if random else 40
+        self.thin = 200 if random else 120
         self.burnin = 300
 
     def simulate(self, key: Key[Array, ""]) -> tuple[jl.State, Values]:
