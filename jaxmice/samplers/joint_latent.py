@@ -277,7 +277,7 @@ def step(
     # The spread of the covariances first: the degrees of freedom below depend on it.
     spread, omega = state.spread, prior.level1.omega
     shapes = []
-    if spread is not None:
+    if spread is not None and prior.spread is not None:
         log_excess = draw_log_excess(key, counter + 1, spread, state.level1, first, sums, prior)
         spread = eqx.tree_at(lambda at: at.log_excess, spread, log_excess)
         alpha = jnp.exp(log_excess) + f + 1
@@ -290,7 +290,8 @@ def step(
     count = jnp.sum(sums.n)[None] if common else sums.n
     psi_shapes = covariance.gamma_shapes(prior.level1.psi, n_clusters, psi_live)
     omega_shapes = covariance.gamma_shapes(omega, count, omega_live)
-    shapes += [jnp.ravel(psi_shapes), jnp.ravel(omega_shapes)]
+    # Clusters first, and last of all: those that fill up the shape move no number.
+    shapes += [jnp.ravel(psi_shapes), jnp.ravel(omega_shapes.T)]
     gammas = jnp.exp(log_gamma(key, counter + COUNTERS // 2, jnp.concatenate(shapes)))
     if spread is not None:
         spread = draw_spread(noise, gammas[:f], spread, state.level1, first, sums, prior)
@@ -320,7 +321,7 @@ def step(
         psi_live,
     )
     root_omega = covariance.draw_root(
-        gammas[cut:].reshape(omega_shapes.shape),
+        gammas[cut:].reshape(omega_shapes.T.shape).T,
         noise.take(r, r, 1) if common else noise.take_by_cluster(r, r),
         parameters.root_omega,
         jn.residual_products(beta, b, residuals, sums),
@@ -436,9 +437,11 @@ def draw_uniforms(
     n_steps: Int[Array, ""],
     dtype: jnp.dtype,
 ) -> Float[Array, "..."]:
-    """Draw uniforms; their place is counted from the end, so padding moves few."""
-    blank = jnp.zeros(shape, dtype)
-    return once(n_steps, lambda: uniforms(key, counter, shape, dtype), blank) if shape[0] else blank
+    """Draw uniforms, addressed by row or cluster first: padding moves none."""
+    blank = jnp.zeros((*shape[1:], shape[0]), dtype)
+    if shape[0]:
+        blank = once(n_steps, lambda: uniforms(key, counter, blank.shape, dtype), blank)
+    return jnp.moveaxis(blank, -1, 0)
 
 
 def sweep_latents(

@@ -240,12 +240,17 @@ def draw_rows(
     n_steps: Int[Array, ""],
 ) -> Float[Array, "r K B"]:
     """Draw a standard normal for every cell."""
+    blank = jnp.zeros(like.shape, like.dtype)
+    return once(n_steps, lambda: _draw_rows(key, counter, like), blank)
+
+
+def _draw_rows(
+    key: Key[Array, ""], counter: Int[Array, ""], like: Float[Array, "r K B"]
+) -> Float[Array, "r K B"]:
     r, K, B = like.shape
     # Addressed by row first, so that blocks that fill up the shape move no number.
     place = jnp.arange(r)[:, None, None] + r * jnp.arange(K * B).reshape(K, B)
-    at = place.astype(jnp.uint32)
-    blank = jnp.zeros(like.shape, like.dtype)
-    return once(n_steps, lambda: normals(key, counter, like.shape, like.dtype, at), blank)
+    return normals(key, counter, like.shape, like.dtype, place.astype(jnp.uint32))
 
 
 def draw_effects_noise(
@@ -273,7 +278,7 @@ def impute(
     shift: Float[Array, "r K B"] | None = None,
 ) -> Float[Array, "r K B"]:
     """Draw the cells that are not given, shifted if asked, given the others of their row."""
-    z = normals(key, jnp.zeros((), int), y.shape, y.dtype)
+    z = _draw_rows(key, jnp.zeros((), int), y)
     mean = fitted_rows(parameters.beta, parameters.b, target)
     precision = by_row(precision_of(parameters.root_omega), target.layout)
     drawn = mean + draw_missing(z, y - mean, given, precision)
@@ -501,7 +506,7 @@ def draw_b(
     k = turn(inverse, k if mean is None else k - spread_inside(mean, sums))
     eye = jnp.eye(q * r, dtype=z.dtype)[:, :, None]
     precision = eye + sum(row[:, None] * row[None] for row in V)
-    shift = sum(V[i] * k[i] for i in range(q * r))
+    shift = sum((V[i] * k[i] for i in range(q * r)), jnp.zeros_like(k[0]))
     half = forward(precision, shift[:, None])
     eta = jnp.stack(backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
     b = jnp.matmul(root_psi, eta, precision="highest").reshape(q, r, J)

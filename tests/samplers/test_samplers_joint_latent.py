@@ -82,7 +82,7 @@ def test_large_alpha_is_one_covariance_for_all() -> None:
 
 # A step leaves the joint law of parameters, latent normals and data unchanged.
 
-N_REPLICATE, N_STEP = 1_500, 2
+N_REPLICATE, N_STEP = 2_500, 2
 SIZES = (6, 4, 0, 1, 5, 3)
 ROWS = ragged(SIZES, SIZES, 1, 1, seed=1, n_shared=(1, 0))
 J, N_CLUSTERS = len(SIZES), len(SIZES) + ROWS.filled[0]
