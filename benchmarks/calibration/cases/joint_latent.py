@@ -22,7 +22,7 @@ BETA = model.BETA_PRECISION**-0.5
 class JointLatent(Case):
     """One residual covariance, or one per cluster."""
 
-    methods = "jomo, 2l.jomo"
+    methods = "jomo"
     twins = (
         "beta drops its prior",
         "psi has a prior of twice the scale",

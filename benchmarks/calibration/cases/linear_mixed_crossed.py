@@ -25,6 +25,8 @@ class Crossed(Case):
 
     name = "linear_mixed_crossed"
     methods = "2l.pan, 2l.pmm with several cluster columns"
+    start_from = staticmethod(crossed.start)
+    kernel = staticmethod(crossed.run)
     twins = (
         "psi of a further factor misses a degree of freedom",
         "effects of a further factor from their marginal law",
@@ -42,7 +44,7 @@ class Crossed(Case):
         """Return the sampler's own start."""
         del key
         target = target_of(y)
-        return crossed.start(crossed.read(target, make_sums(target, by_cluster=False)))
+        return self.start_from(crossed.read(target, make_sums(target, by_cluster=False)))
 
     def run(
         self,
@@ -61,7 +63,7 @@ class Crossed(Case):
         fewer = made("psi of a further factor misses a degree of freedom")
         prior = replace(prior, further=(replace(first, psi_df=first.psi_df - fewer), *rest))
         key_run, key_twin = jax.random.split(key)
-        state = crossed.run(key_run, state, data, prior, n_steps)
+        state = self.kernel(key_run, state, data, prior, n_steps)
         area, *rest = state.further
         live = data.further[0].z_live[:, None] & data.further[0].cluster_live
         marginal = area.root_psi @ jax.random.normal(key_twin, area.u.shape)
@@ -82,30 +84,45 @@ class Crossed(Case):
         self, state: crossed.Parameters, y: Float[Array, " n"]
     ) -> dict[str, Float[Array, ""]]:
         """Return what is compared."""
-        first, (area, school) = state.first, state.further
-        e = y - model.mean_of(first.beta, first.b, (area.u, school.u))
-        e = e / jnp.sqrt(first.sigma2)
-        seen = jnp.asarray(model.ROWS.seen)
+        first, u = state.first, tuple(effects.u for effects in state.further)
+        e = (y - model.mean_of(first.beta, first.b, u)) / jnp.sqrt(first.sigma2)
         log_p = -(e**2) / 2 - jnp.log(first.sigma2) / 2
         return {
-            "intercept": first.beta[0],
-            "slope": first.beta[1],
+            **effect_quantities(state),
+            **value_quantities(y, log_p),
             "log sigma2": jnp.log(first.sigma2),
-            "log det Psi": 2 * jnp.sum(jnp.log(jnp.diag(first.root_psi))),
-            "log det Psi, area": 2 * jnp.sum(jnp.log(jnp.diag(area.root_psi))),
-            "log det Psi, school": 2 * jnp.sum(jnp.log(jnp.diag(school.root_psi))),
-            "effect, no row": first.b[0, 1],
-            "effect, area": area.u[0, 0],
-            "effect, area without a value": area.u[0, 4],
-            "slope, area": area.u[2, 1],
-            "effect, school": school.u[0, 1],
-            "cluster and school": first.b[0, 0] * school.u[0, 0],
-            "imputed": y[HIDDEN[0]],
-            "imputed less observed": jnp.mean(y[HIDDEN]) - jnp.mean(y[model.ROWS.seen]),
-            "squared residuals": jnp.sum(jnp.where(seen, e**2, 0)),
-            "log p(observed given all)": jnp.sum(jnp.where(seen, log_p, 0)),
-            "log p(imputed given all)": jnp.sum(jnp.where(seen, 0, log_p)),
+            "squared residuals": jnp.sum(jnp.where(model.ROWS.seen, e**2, 0)),
         }
+
+
+def effect_quantities(state: crossed.Parameters) -> dict[str, Float[Array, ""]]:
+    """Return coefficients, covariances, and effects of groups with many and with no values."""
+    first, (area, school) = state.first, state.further
+    return {
+        "intercept": first.beta[0],
+        "slope": first.beta[1],
+        "log det Psi": 2 * jnp.sum(jnp.log(jnp.diag(first.root_psi))),
+        "log det Psi, area": 2 * jnp.sum(jnp.log(jnp.diag(area.root_psi))),
+        "log det Psi, school": 2 * jnp.sum(jnp.log(jnp.diag(school.root_psi))),
+        "effect, no row": first.b[0, 1],
+        "effect, area": area.u[0, 0],
+        "effect, area without a value": area.u[0, 4],
+        "slope, area": area.u[2, 1],
+        "effect, school": school.u[0, 1],
+        "cluster and school": first.b[0, 0] * school.u[0, 0],
+    }
+
+
+def value_quantities(
+    y: Float[Array, " n"], log_p: Float[Array, " n"]
+) -> dict[str, Float[Array, ""]]:
+    """Return imputations, and the log likelihoods of observed and imputed values."""
+    return {
+        "imputed": y[HIDDEN[0]],
+        "imputed less observed": jnp.mean(y[HIDDEN]) - jnp.mean(y[model.ROWS.seen]),
+        "log p(observed given all)": jnp.sum(jnp.where(model.ROWS.seen, log_p, 0)),
+        "log p(imputed given all)": jnp.sum(jnp.where(model.ROWS.seen, 0, log_p)),
+    }
 
 
 CASES = (Crossed(),)
