@@ -3,6 +3,7 @@
 And what the normal ones share besides: priors, the run of inner steps.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.linalg import to_blocks
+from jaxmice.linalg import cluster_sums, to_blocks, to_rows
 from jaxmice.methods._base import Method
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm
@@ -104,3 +105,38 @@ class TwoLevelNormal(TwoLevelGibbs):
         effects = to_blocks(b + beta[:q, None], target.layout)
         noise = normals(key, jnp.zeros((), int), target.y.shape, target.y.dtype)
         return target.linear_predictor(effects, beta[q:]) + sigma * noise
+
+
+def all_random(target: Target) -> Target:
+    """Return the target with a random slope for every column that varies inside clusters.
+
+    Columns that do not vary keep a fixed effect. Which do can differ between data sets
+    and chains, so every column of F is in both places and live in one of them.
+    """
+    fixed = jnp.concatenate([target.f_shared, target.f_chain])
+    n = jnp.maximum(
+        cluster_sums(target.layout.row_live[None].astype(target.y.dtype), target.layout), 1
+    )
+    mean = to_rows(cluster_sums(fixed, target.layout) / n, target.layout)
+    inside = jnp.sum(jnp.where(target.layout.row_live, (fixed - mean) ** 2, 0), axis=(1, 2))
+    total = jnp.sum(fixed**2, axis=(1, 2))
+    varies = target.f_live & (inside > 1e3 * jnp.finfo(target.y.dtype).eps * total)
+    fs = target.f_shared.shape[0]
+    into, out = varies[:, None, None], ~varies[:, None, None]
+    q = target.z_live.shape[0] + len(varies)
+    return replace(
+        target,
+        z_shared=jnp.concatenate([target.z_shared, target.f_shared * into[:fs]]),
+        z_chain=jnp.concatenate([target.z_chain, target.f_chain * into[fs:]]),
+        f_shared=target.f_shared * out[:fs],
+        f_chain=target.f_chain * out[fs:],
+        z_live=_among(target, target.z_live, varies),
+        f_live=target.f_live & ~varies,
+        z_units=jnp.eye(q, dtype=target.y.dtype),
+    )
+
+
+def _among(target: Target, z: Float[Array, " q"], f: Float[Array, " f"]) -> Float[Array, " n"]:
+    """Return marks of Z and F in the order Z shared, F shared, Z by chain, F by chain."""
+    qs, fs = target.z_shared.shape[0], target.f_shared.shape[0]
+    return jnp.concatenate([z[:qs], f[:fs], z[qs:], f[fs:]])

@@ -1,12 +1,12 @@
 """Method ``2l.bin``: two-level probit regression, and its other names."""
 
-import dataclasses
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.methods._categories import TwoLevelCategories, draw_latent
+from jaxmice.methods._two_level import all_random
 from jaxmice.random import normals
 from jaxmice.samplers import (
     latent,
@@ -141,8 +141,8 @@ class TwoLevelGlmBin(TwoLevelBin):
 class TwoLevelStagesBin(TwoLevelBin):
     r"""Two-level probit regression with cluster-specific coefficients throughout.
 
-    ``2l.2stage.bin`` of R's ``micemd``: as ``2l.bin``, and every predictor has a random
-    slope, whatever its code. Only a fixed intercept that was asked for stays fixed.
+    ``2l.2stage.bin`` of R's ``micemd``: as ``2l.bin``, and every predictor that varies
+    inside clusters has a random slope, whatever its code.
 
     Differences from R
     ------------------
@@ -162,7 +162,6 @@ class TwoLevelStagesBin(TwoLevelBin):
     name: ClassVar[str] = "2l.2stage.bin"
     summary: ClassVar[str] = "two-level probit for two categories, all predictors random"
     source: ClassVar[str] = "Albert and Chib (1993); Resche-Rigon and White (2018)"
-    codes: ClassVar[frozenset[int]] = frozenset({1, 2})
 
     def read(self, target: Target) -> Read:
         """Return the target with all columns random, its sums and the prior."""
@@ -171,27 +170,3 @@ class TwoLevelStagesBin(TwoLevelBin):
     def impute(self, key: Key[Array, ""], state: State, target: Target) -> Float[Array, "K B"]:
         """Draw ones and zeros."""
         return super().impute(key, state, all_random(target))
-
-
-def all_random(target: Target) -> Target:
-    """Return the target with random slopes for all columns but a fixed intercept."""
-    fixed = target.f_intercept
-    n = target.f_shared.shape[0]
-    qs = target.z_shared.shape[0]
-    # The intercept can only be the first column; it stays, and its place in Z is dead.
-    place = jnp.arange(n)
-    moved = ~((place == 0) & fixed)
-    z_live, f_live = target.z_live, target.f_live
-    z_shared = jnp.concatenate([target.z_shared, target.f_shared * moved[:, None, None]])
-    z_chain = jnp.concatenate([target.z_chain, target.f_chain])
-    live = [z_live[:qs], f_live[:n] & moved, z_live[qs:], f_live[n:]]
-    return dataclasses.replace(
-        target,
-        z_shared=z_shared,
-        z_chain=z_chain,
-        f_shared=jnp.where(fixed, target.f_shared[:1], 0),
-        f_chain=target.f_chain[:0],
-        z_live=jnp.concatenate(live),
-        f_live=f_live[:n][:1] & fixed,
-        z_units=jnp.eye(len(z_shared) + len(z_chain), dtype=target.y.dtype),
-    )

@@ -6,8 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.methods._two_level import TwoLevelGibbs
-from jaxmice.methods.two_level_bin import all_random
+from jaxmice.methods._two_level import TwoLevelGibbs, all_random
 from jaxmice.random import log_gamma, poisson
 from jaxmice.samplers import latent, linear_mixed as lm, poisson_mixed as pm
 from jaxmice.target import Target
@@ -114,8 +113,8 @@ class TwoLevelGlmPois(TwoLevelPois):
 class TwoLevelStagesPois(TwoLevelPois):
     """Two-level Poisson regression with cluster-specific coefficients throughout.
 
-    ``2l.2stage.pois`` of R's ``micemd``: as ``2l.pois``, and every predictor has a random
-    slope, whatever its code. Only a fixed intercept that was asked for stays fixed.
+    ``2l.2stage.pois`` of R's ``micemd``: as ``2l.pois``, and every predictor that varies
+    inside clusters has a random slope, whatever its code.
 
     Differences from R
     ------------------
@@ -134,7 +133,6 @@ class TwoLevelStagesPois(TwoLevelPois):
     name: ClassVar[str] = "2l.2stage.pois"
     summary: ClassVar[str] = "two-level Poisson for counts, all predictors random"
     source: ClassVar[str] = "Gamerman (1997); Resche-Rigon and White (2018)"
-    codes: ClassVar[frozenset[int]] = frozenset({1, 2})
 
     def read(self, target: Target) -> Read:
         """Return what the steps need, all columns random."""

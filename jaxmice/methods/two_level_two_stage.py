@@ -1,6 +1,5 @@
 """Methods ``2l.2stage.norm`` and ``2l.2stage.pmm``: every cluster its own regression."""
 
-from dataclasses import replace
 from typing import ClassVar
 
 import equinox as eqx
@@ -9,10 +8,10 @@ from jax.scipy.special import digamma, polygamma
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.linalg import cluster_sums, to_rows
+from jaxmice.linalg import to_rows
 from jaxmice.methods._fitted import draw_effects, draw_root, expected_effects, weighted
 from jaxmice.methods._matching import Effects, Matching, predictions
-from jaxmice.methods._two_level import TwoLevelNormal
+from jaxmice.methods._two_level import TwoLevelNormal, all_random
 from jaxmice.samplers import linear_mixed as lm, meta_analysis as ma
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
@@ -170,41 +169,6 @@ class TwoLevelTwoStagePmm(Matching, TwoLevelTwoStageNorm):
         target = all_random(target)
         drawn = predictions(state.drawn.beta, state.drawn.b, target)
         return self.match(key, predictions(*state.hat, target), drawn, target)
-
-
-def all_random(target: Target) -> Target:
-    """Return the target with a random slope for every column that varies inside clusters.
-
-    Columns that do not vary keep a fixed effect. Which do can differ between data sets
-    and chains, so every column of F is in both places and live in one of them.
-    """
-    fixed = jnp.concatenate([target.f_shared, target.f_chain])
-    n = jnp.maximum(
-        cluster_sums(target.layout.row_live[None].astype(target.y.dtype), target.layout), 1
-    )
-    mean = to_rows(cluster_sums(fixed, target.layout) / n, target.layout)
-    inside = jnp.sum(jnp.where(target.layout.row_live, (fixed - mean) ** 2, 0), axis=(1, 2))
-    total = jnp.sum(fixed**2, axis=(1, 2))
-    varies = target.f_live & (inside > 1e3 * jnp.finfo(target.y.dtype).eps * total)
-    fs = target.f_shared.shape[0]
-    into, out = varies[:, None, None], ~varies[:, None, None]
-    q = target.z_live.shape[0] + len(varies)
-    return replace(
-        target,
-        z_shared=jnp.concatenate([target.z_shared, target.f_shared * into[:fs]]),
-        z_chain=jnp.concatenate([target.z_chain, target.f_chain * into[fs:]]),
-        f_shared=target.f_shared * out[:fs],
-        f_chain=target.f_chain * out[fs:],
-        z_live=_among(target, target.z_live, varies),
-        f_live=target.f_live & ~varies,
-        z_units=jnp.eye(q, dtype=target.y.dtype),
-    )
-
-
-def _among(target: Target, z: Float[Array, " q"], f: Float[Array, " f"]) -> Float[Array, " n"]:
-    """Return marks of Z and F in the order Z shared, F shared, Z by chain, F by chain."""
-    qs, fs = target.z_shared.shape[0], target.f_shared.shape[0]
-    return jnp.concatenate([z[:qs], f[:fs], z[qs:], f[fs:]])
 
 
 def draw_around_estimates(key: Key[Array, ""], sums: Sums, method_est: str) -> ma.Parameters:

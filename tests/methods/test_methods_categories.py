@@ -14,7 +14,6 @@ from scipy import stats
 import jaxmice as jm
 from jaxmice.errors import ModelError
 from jaxmice.methods import REGISTRY, Method
-from jaxmice.methods.two_level_bin import all_random
 from jaxmice.target import Target
 from tests.samplers.rows import Rows, ragged
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
@@ -155,28 +154,6 @@ def test_two_unordered_categories_are_the_binary_model() -> None:
     assert bonferroni(pvalues) > FALSE_ALARM_RATE
     a = ones[0][0]
     assert stats.fisher_exact([[a, n - a], [a + 200, n - a - 200]]).pvalue < FALSE_ALARM_RATE
-
-
-def test_two_stages_mean_random_slopes_for_all() -> None:
-    """The design is the one in which all columns are random."""
-    y = (ROWS.F[0] + ROWS.Z[1] > 0).astype(float)
-    wide = dataclasses.replace(
-        ROWS,
-        Z=np.stack([ROWS.Z[0], ROWS.F[0], ROWS.Z[1], ROWS.F[1]]),
-        F=np.zeros((1, len(y))),
-        f_live=(False,),
-        n_shared=(2, 1),
-    )
-    jax.tree.map(np.testing.assert_array_equal, all_random(ROWS.target(y)), wide.target(y))
-
-
-def test_an_intercept_that_was_asked_to_be_fixed_stays_fixed() -> None:
-    rows = ragged(SIZES, SEEN, 0, 3, seed=5, n_shared=(0, 2))
-    target = all_random(rows.target(np.zeros(len(rows.cluster))))
-    np.testing.assert_array_equal(target.z_live, [False, True, True])
-    np.testing.assert_array_equal(target.f_live, [True])
-    np.testing.assert_array_equal(rows.table(target.f_shared)[0], 1)
-    np.testing.assert_array_equal(rows.table(target.z_shared), [0 * rows.F[0], rows.F[1]])
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from scipy import special, stats
 
 from jaxmice.errors import ModelError
 from jaxmice.methods import REGISTRY, Method
+from jaxmice.methods._two_level import all_random
 from jaxmice.methods.two_level_lmer import TwoLevelLmer, draw_around_fit
 from jaxmice.methods.two_level_pmm import TwoLevelPmm
 from jaxmice.methods.two_level_two_stage import (
     TwoLevelTwoStageNorm,
-    all_random,
     summarise_variances,
 )
 from jaxmice.samplers.sums import make_sums
