@@ -35,7 +35,7 @@ def visit(method: Method, key: jax.Array, target: Target, n_steps: int = 100) ->
 
 
 def test_published_draw_shrinks_the_variance_between_clusters_and_ours_restores_it() -> None:
-    """E7 of the design: balanced one-way layout, variances 0.1 and 0.9, five rows observed.
+    """Balanced one-way layout, variances 0.1 and 0.9, five rows observed.
 
     With B = tau2 / (tau2 + sigma2 / n) = 0.36, the published rule of ``2l.lmer`` draws a
     variance of expectation ``J B tau2 / (J - 2)``, up to a few per cent since B and tau2 are
@@ -70,7 +70,7 @@ def test_published_draw_shrinks_the_variance_between_clusters_and_ours_restores_
 
 
 def test_log_variances_are_summarised_without_bias() -> None:
-    """E8 of the design: 4 to 50 degrees of freedom, clusters too small left to the others.
+    """4 to 50 degrees of freedom, clusters too small left to the others.
 
     A t-test of the mean and a chi-square test of the variance for each size. Leaving the
     bias in, as R does, is seen.
@@ -193,7 +193,7 @@ def many_rows() -> Rows:
 
 
 def test_the_nearest_donor_is_taken(many_rows: Rows) -> None:
-    """E12 of the design: one donor and no draw of the parameters, by hand."""
+    """One donor and no draw of the parameters, by hand."""
     y = np.random.default_rng(1).normal(size=len(many_rows.cluster))
     method, target = TwoLevelPmm(donors=1, matchtype=0), many_rows.target(y)
     state = jax.jit(lambda key: visit(method, key, target))(jax.random.key(1))
@@ -206,7 +206,7 @@ def test_the_nearest_donor_is_taken(many_rows: Rows) -> None:
 
 
 def test_donors_with_equal_predictions_are_equally_likely(many_rows: Rows) -> None:
-    """E12 of the design: all predictions equal, donors of every cluster uniform."""
+    """All predictions equal, donors of every cluster uniform."""
     n = len(many_rows.cluster)
     y = np.arange(1.0, n + 1)
     method, target = TwoLevelPmm(), many_rows.target(y)

@@ -112,7 +112,7 @@ def test_effects_follow_the_dense_posterior(
 
 
 def test_empty_clusters_and_random_intercept_in_closed_form() -> None:
-    """Imputations of ``2l.pan``, variances known and the mean flat (E2 of the design).
+    """Imputations of ``2l.pan``, variances known and the mean flat.
 
     With ``B = tau2 / (tau2 + sigma2 / m)`` and ``w = 1 / (tau2 + sigma2 / m)`` a missing
     value has mean ``(1 - B) mu + B ybar`` and variance

@@ -181,7 +181,7 @@ def test_log_variances_follow_their_density() -> None:
 
 
 def test_summaries_and_rows_give_the_same_draws() -> None:
-    """E3 of the design: known variances, all predictors random, the same noise.
+    """Known variances, all predictors random, the same noise.
 
     Stage one reports estimates and covariances; the kernel fed with them alone returns
     the numbers that it returns for the rows, for common and for different variances.

@@ -132,7 +132,7 @@ def exact(beta: np.ndarray, tau: float) -> tuple[list[tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize("double", [True, False])
 def test_clusters_of_every_kind_by_quadrature(double: bool) -> None:
-    """Effects and imputations given beta and tau (E10 of the design)."""
+    """Effects and imputations given beta and tau."""
     beta = np.array([0.3, BETA])
     with jax.enable_x64(double):
         keys = jax.random.split(jax.random.key(3), N_CHAINS)
