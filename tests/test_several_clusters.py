@@ -178,6 +178,9 @@ def test_repeated_ids_are_as_good_as_unique_ones(imputed: jm.ImputedData) -> Non
     unique = data.assign(**{"class": data["class"].astype(str) + "/" + data["school"].astype(str)})
     again = impute(unique, relabel_nested=None)
     np.testing.assert_array_equal(values(again), values(imputed))
+    one, other = (jm.icc(imp).drop(columns="imputation") for imp in (again, imputed))
+    pd.testing.assert_frame_equal(one, other)
+    assert set(one["J"]) == {32, 36}
     assert "clusters_relabelled" in {event.event for event in imputed.events}
     assert str(imputed.model).splitlines()[2].split()[2:4] == ["class,", "school"]
 

@@ -37,7 +37,8 @@ def icc(
         Frame, or the result of an imputation: then every imputation is a block of
         rows, after one for the observed values.
     cluster
-        Cluster column; may be left out for the result of an imputation that knows it.
+        Cluster column; may be left out for the result of an imputation that knows it (of
+        several the first).
     columns
         Numeric columns to look at; by default all of them (of an imputation: the
         imputed ones).
@@ -80,8 +81,13 @@ def icc(
             name for name, cells in data.imp.items() if len(cells) and known[name].kind in NUMERIC
         ]
     blocks = []
+    own = data.model.frame.clusters
     for i, frame in enumerate([data.data, *(data.complete(k + 1) for k in range(data.m))]):
-        block = _icc_of_frame(frame, cluster or data.model.cluster, columns, conf, truncate)
+        if own is not None and cluster in (None, own.name):
+            # As the imputation knew them: ids that count anew in every school, rows left out.
+            frame = frame.assign(**{own.name: own.codes})[own.codes >= 0]
+        name = cluster or data.model.cluster
+        block = _icc_of_frame(frame, name, columns, conf, truncate)
         block.insert(0, "imputation", i)
         blocks.append(block)
     return pd.concat(blocks, ignore_index=True)
