@@ -21,7 +21,7 @@ from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
 from jaxmice.engine.streams import as_keys
 from jaxmice.linalg import Factor, Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
-from jaxmice.random import once, uniforms
+from jaxmice.random import once, resample, uniforms
 from jaxmice.target import JointTarget, Target
 
 
@@ -294,10 +294,7 @@ def start_columns(
         uniform = jnp.where(data.level2[at][:, None, None], by_cluster, uniform)
 
         def fill(y: Array, seen: Array, may_give: Array, u: Array) -> Array:
-            count = jnp.sum(may_give)
-            rank = jnp.minimum((u * count).astype(int), count - 1) + 1
-            giver = jnp.searchsorted(jnp.cumsum(may_give), rank)
-            return jnp.where(seen, y, jnp.ravel(y)[giver])
+            return jnp.where(seen, y, resample(u, jnp.ravel(y), may_give))
 
         seen = data.seen[at]
         may_give = (seen & data.used).reshape(len(carried), -1)
