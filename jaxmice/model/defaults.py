@@ -99,6 +99,8 @@ def two_level_defaults(
             reason = f"{column.kind} column that varies inside clusters"
         elif family == "micemd":
             kind = "binary" if column.kind == "binary_numeric" else column.kind
+            if kind == "integer" and (column.values[~column.missing] < 0).any():
+                kind = "continuous"  # whole numbers, but no counts
             place = (0 if few else 1) + (0 if tiny else 2)
             method = _TWO_STAGE[kind][place]
             reason = (
