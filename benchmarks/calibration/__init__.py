@@ -5,7 +5,7 @@
 Both draw parameters from a proper prior and data given them, hide part of the data, and
 let the sampler draw parameters and hidden values.
 
-Ranks: from its own start, the truth must be equally likely at every rank among 63 draws
+Ranks: from its own start, the truth must be equally likely at every rank among its draws
 (Talts et al. 2018, arXiv 1804.06788), also for quantities that read the data (Modrak et
 al. 2023, Bayesian Analysis). This sees a sampler that does not get where it should.
 

@@ -25,6 +25,9 @@ class Case(abc.ABC):
     burnin: int = 100
     """Steps before the first of the ranked draws."""
 
+    n_draws: int = 63
+    """Draws among which the truth is ranked."""
+
     thin: int = 10
     """Steps between ranked draws."""
 

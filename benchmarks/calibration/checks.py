@@ -19,9 +19,6 @@ from jaxmice.engine.compiling import compiler_options
 LEVEL = 1e-4
 """Chance that one quantity fails one test although the sampler is right."""
 
-N_DRAWS = 63
-"""Draws among which the truth is ranked."""
-
 PER_SIMULATION = 20
 """Exact starts for every simulation that is ranked: a few steps cost little."""
 
@@ -109,7 +106,7 @@ def check_ranks(
         _, y, state, truth = program.begin(jax.random.fold_in(key, 0))
         steps = jnp.asarray(case.burnin)
         rows = []
-        for draw in range(N_DRAWS):
+        for draw in range(case.n_draws):
             state, row = program.advance(jax.random.fold_in(key, draw + 1), state, y, steps, which)
             steps = jnp.asarray(case.thin)
             rows.append(row)
@@ -121,11 +118,11 @@ def check_ranks(
         draws = np.concatenate([part[name] for part in drawn], axis=1)
         finite = bool(np.all(np.isfinite(truth)) and np.all(np.isfinite(draws)))
         ranks = ranks_of(truth, draws, seed)
-        values[name] = gamma_statistic(ranks, N_DRAWS) if finite else 0.0
+        values[name] = gamma_statistic(ranks, case.n_draws) if finite else 0.0
         shares.append(effective_share(draws) if finite else 0.0)
     worst = min(values, key=values.__getitem__)
     n = len(ranks)
-    return Found(worst, gamma_pvalue(values[worst], n, N_DRAWS), len(values)), min(shares)
+    return Found(worst, gamma_pvalue(values[worst], n, case.n_draws), len(values)), min(shares)
 
 
 def check_start(program: Program, simulations: int, seed: int, twin: str | None = None) -> Found:

@@ -29,10 +29,12 @@ class JointLatent(Case):
         "coefficients of the latent normals drop their prior",
     )
 
+    n_draws = 31
+
     def __init__(self, name: str, *, random: bool) -> None:
         """Choose between one covariance and one per cluster."""
         self.name, self.random = name, random
-        self.thin = 200 if random else 120
+        self.thin = 140 if random else 120
         self.burnin = 300
 
     def simulate(self, key: Key[Array, ""]) -> tuple[jl.State, Values]:
