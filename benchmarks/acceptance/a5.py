@@ -218,8 +218,8 @@ def run(replications: int, seed: int) -> str:
         f"m = {M}, {MAXIT} iterations. Limits: relative bias of both slopes at most "
         f"{100 * BIAS_LIMIT:.0f} %, coverage at most {COVERAGE_LIMIT} below that of complete data, "
         "both allowing for three standard errors of the simulation. The full sizes, 11,685 rows, "
-        "are run for a tenth of the data sets to save time. The design asks for "
-        f"{REPLICATIONS} data sets per table, this page has {replications}.",
+        "are run for a tenth of the data sets to save time. Meant for "
+        f"{REPLICATIONS} data sets per table; this page has {replications}.",
     ]
     both = {"spread": 0.0, "sporadic": 0.25}
     uneven = {"spread": 0.4, "sporadic": 0.25}
