@@ -347,7 +347,7 @@ def effects_given(
         return jnp.zeros((*shape, v.shape[1]), root_psi.dtype), root_psi
     white = solve_lower(root_psi[:s, :s], v)
     mean = jnp.matmul(root_psi[s:, :s], white, precision="highest")
-    return mean.reshape(*shape, -1), root_psi[s:, s:]
+    return mean.reshape(*shape, v.shape[1]), root_psi[s:, s:]
 
 
 def level2_given(

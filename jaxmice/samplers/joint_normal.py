@@ -293,7 +293,7 @@ def fitted_rows(
     qs, fs = target.z_shared.shape[0], target.f_shared.shape[0]
     total = jnp.zeros((r, *target.layout.row_live.shape), beta.dtype)
     effects = (b + beta[:q, :, None]).reshape(q * r, J)
-    by_block = to_blocks(effects, target.layout).reshape(q, r, -1)
+    by_block = to_blocks(effects, target.layout).reshape(q, r, total.shape[1])
     for columns, weights in ((target.z_shared, by_block[:qs]), (target.z_chain, by_block[qs:])):
         for column, weight in zip(columns, weights, strict=True):
             total = total + column * weight[:, :, None]
