@@ -17,10 +17,10 @@ LOG_A_MEAN, LOG_A_SD, S0 = float(1 - jnp.log(2)), 0.5, 8.0
 
 
 class ByCluster(Case):
-    """With the prior of the spread of variances as in the design."""
+    """With the prior of the spread of variances."""
 
     name = "linear_mixed_by_cluster"
-    methods = "2l.norm, 2l.2stage.norm"
+    methods = "2l.norm"
     twins = (
         "psi misses a degree of freedom",
         "beta drops its prior",
