@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from jaxmice.engine.layout import Blocks, plan_blocks
 from jaxmice.linalg import Factor, Link
@@ -78,6 +76,10 @@ def _link(own: np.ndarray, n_own: int, other: np.ndarray, n_other: int) -> Link:
     live = (own >= 0) & (other >= 0)
     row, column = own[live], n_own + other[live]
     size = n_own + n_other
+    # Here, since few runs need them and they take long to import.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(row)), (row, column)), shape=(size, size))
     label = connected_components(graph, directed=False)[1]
     # Numbered by the groups themselves: never more parts than groups.
