@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 
+import jax
+
 from benchmarks.calibration.case import Case
 
 
@@ -11,6 +13,8 @@ def find_cases() -> dict[str, Case]:
     found = {}
     for file in pkgutil.iter_modules(__path__):
         if not file.name.startswith("_"):
-            module = importlib.import_module(f"{__name__}.{file.name}")
+            # What a module makes when it is imported is to be of double precision.
+            with jax.enable_x64(True):
+                module = importlib.import_module(f"{__name__}.{file.name}")
             found |= {case.name: case for case in module.CASES}
     return found
