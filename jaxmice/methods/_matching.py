@@ -1,4 +1,4 @@
-"""Predictive mean matching on the predictions of a two-level regression."""
+"""Predictive mean matching: what its methods share."""
 
 from typing import ClassVar
 
@@ -78,6 +78,6 @@ class Matching(eqx.Module):
 def predictions(
     beta: Float[Array, " p"], b: Float[Array, "q J"], target: Target
 ) -> Float[Array, "K B"]:
-    """Return the predictions of all rows."""
+    """Return the predictions of all rows by a two-level regression."""
     q = b.shape[0]
     return target.linear_predictor(to_blocks(b + beta[:q, None], target.layout), beta[q:])

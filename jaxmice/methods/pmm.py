@@ -8,16 +8,15 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Key
 
-from jaxmice.errors import ModelError
 from jaxmice.linalg import total_products
+from jaxmice.methods._matching import Matching
 from jaxmice.methods.norm import Norm, predictions
-from jaxmice.random import draw_donors
 from jaxmice.samplers import linear
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
 
-class Pmm(Norm):
+class Pmm(Matching, Norm):
     r"""Predictive mean matching (``pmm`` in R's ``mice``).
 
     A missing value is taken from one of the ``donors`` observed rows whose predictions
@@ -50,17 +49,7 @@ class Pmm(Norm):
     kinds: ClassVar[frozenset[str]] = frozenset(
         {"continuous", "integer", "binary_numeric", "binary", "ordinal", "nominal"}
     )
-    donor_based: ClassVar[bool] = True
     set_by_column: ClassVar[frozenset[str]] = frozenset({"n_categories"})
-
-    donors: int = eqx.field(default=5, static=True)
-    """Size of the donor pool."""
-
-    matchtype: int = eqx.field(default=1, static=True)
-    """Which predictions are compared."""
-
-    ties: str = eqx.field(default="ball", static=True)
-    """What happens to donors with equal predictions."""
 
     n_categories: int = eqx.field(default=0, static=True)
     """Categories of a nominal column, 0 for a column whose values have an order."""
@@ -68,15 +57,6 @@ class Pmm(Norm):
     def for_column(self, kind: str, n_categories: int) -> "Pmm":
         """Return the method, with as many scores as a nominal column has categories."""
         return replace(self, n_categories=n_categories if kind == "nominal" else 0)
-
-    def __check_init__(self) -> None:
-        """Refuse values that no visit could use."""
-        if not isinstance(self.donors, int) or self.donors < 1:
-            raise ModelError("E51", f"pmm: donors must be a positive integer, got {self.donors!r}")
-        if self.matchtype not in (0, 1, 2):
-            raise ModelError("E51", f"pmm: matchtype must be 0, 1 or 2, got {self.matchtype!r}")
-        if self.ties not in ("ball", "exact_k"):
-            raise ModelError("E51", f"pmm: ties must be 'ball' or 'exact_k', got {self.ties!r}")
 
     def read(self, target: Target) -> Sums:
         """Return the sums of the target, of its scores if it is nominal."""
@@ -91,17 +71,7 @@ class Pmm(Norm):
         """Give every row the observed value of a donor."""
         hat = predictions(state.b_hat, state.beta_hat, target)
         drawn = predictions(state.b, state.beta, target)
-        donor, recipient = ((hat, hat), (hat, drawn), (drawn, drawn))[self.matchtype]
-        value = draw_donors(
-            key,
-            jnp.ravel(target.y),
-            jnp.ravel(donor),
-            jnp.ravel(recipient),
-            jnp.ravel(target.ry),
-            self.donors,
-            exact_k=self.ties == "exact_k",
-        )
-        return value.reshape(target.y.shape)
+        return self.match(key, hat, drawn, target)
 
 
 def canonical_score(target: Target, n_categories: int) -> Float[Array, " c"]:
