@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -245,3 +246,8 @@ class ImputedData:
         if len(self.events):
             lines.append(f"  {len(self.events)} logged events")
         return "\n".join(lines)
+
+
+def _outer(room: str) -> Any:
+    """Import a room that builds on this one, when a method that leads there is called."""
+    return import_module(f"jaxmice.{room}")
