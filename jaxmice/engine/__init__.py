@@ -5,7 +5,6 @@ all data sets at once (`jaxmice.engine.visit`); above it is a plain Python loop.
 """
 
 from jaxmice.engine.factors import plan_factors as plan_factors
-from jaxmice.engine.layout import Blocks as Blocks, plan_blocks as plan_blocks
 from jaxmice.engine.passive import Between as Between, Names as Names, Values as Values
 from jaxmice.engine.precision import precision_scope as precision_scope
 from jaxmice.engine.problem import (
@@ -18,3 +17,4 @@ from jaxmice.engine.problem import (
     Step as Step,
 )
 from jaxmice.engine.run import Session as Session
+from jaxmice.linalg.layout import Blocks as Blocks, plan_blocks as plan_blocks

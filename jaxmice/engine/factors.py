@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmice.engine.layout import Blocks, plan_blocks
 from jaxmice.linalg import Factor, Link
+from jaxmice.linalg.layout import Blocks, plan_blocks
 
 
 def plan_factors(

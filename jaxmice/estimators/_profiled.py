@@ -8,15 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxmice.estimators._trust_region import minimise_one
 from jaxmice.linalg.small import eliminate
-
-NEGATIVE = -1e-8
-"""Curvature below this fraction of the largest one marks a saddle."""
-FLAT = 1e-10
-"""Curvature below this fraction of the largest one is treated as this fraction."""
-ESCAPE = 0.1
-"""Step away from a saddle, in relative standard deviations."""
-
 
 T = TypeVar("T")
 """Arrays of JAX or of numpy, or what applies to each of them."""
@@ -53,17 +46,6 @@ class Point(NamedTuple, Generic[T]):
     inverse: T
     rss: T
     slope: T
-
-
-class State(NamedTuple):
-    """Best point so far and the next one to try."""
-
-    best: Point[Array]
-    trial: Float[Array, " k"]
-    predicted: Float[Array, ""]
-    radius: Float[Array, ""]
-    steps: Array
-    done: Array
 
 
 def factor_index(q: int) -> tuple[np.ndarray, np.ndarray]:
@@ -147,45 +129,6 @@ def deviance(
     return Point(theta, value, gradient, hessian, beta, inverse, rss, slope)
 
 
-def _step(state: State, sums: Sums[Array], nu: Array, reml: bool, tolerance: float) -> State:
-    """Evaluate the trial point, keep the better one, propose the next."""
-    new = deviance(state.trial, sums, nu, reml)
-    best = state.best
-    # Rounding of the deviance must not reject the last steps.
-    accept = new.value <= best.value + 1e-11 * jnp.abs(best.value)
-    gain = (best.value - new.value) / state.predicted
-    point = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, best)
-    tried = jnp.linalg.norm(state.trial - best.theta)
-    radius = jnp.where(
-        accept,
-        jnp.where(gain > 0.75, jnp.maximum(state.radius, 2.5 * tried), state.radius),
-        0.25 * tried,
-    )
-    radius = jnp.where(accept & (gain < 0.25), 0.5 * radius, radius)
-
-    safe = jnp.where(jnp.isfinite(point.hessian), point.hessian, 0)
-    curvature, basis = jnp.linalg.eigh(safe)
-    largest = jnp.max(jnp.abs(curvature))
-    size = jnp.maximum(jnp.abs(curvature), FLAT * largest + 1e-30)
-    slope = basis.T @ point.gradient
-    move = -slope / size
-    saddle = curvature < NEGATIVE * largest
-    away = jnp.where(slope > 0, -1.0, 1.0) * jnp.maximum(jnp.abs(move), ESCAPE)
-    move = jnp.where(saddle, away, move)
-    done = ~jnp.any(saddle) & (jnp.sum(slope**2 / size) < tolerance) & accept
-    length = jnp.linalg.norm(move)
-    move = move * jnp.minimum(1.0, radius / jnp.maximum(length, 1e-30))
-    predicted = -(slope @ move + 0.5 * jnp.sum(curvature * move**2))
-    return State(
-        point,
-        point.theta + basis @ move,
-        jnp.maximum(predicted, 1e-30),
-        radius,
-        state.steps + 1,
-        done,
-    )
-
-
 @partial(jax.jit, static_argnames=("reml", "max_steps", "tolerance", "shared"))
 def minimise(
     sums: Sums[Array],
@@ -197,12 +140,7 @@ def minimise(
     max_steps: int,
     tolerance: float,
 ) -> tuple[Point[Array], Array, Array]:
-    """Minimise the deviance of every data set by a trust-region Newton method.
-
-    The factor is free of sign constraints: the deviance does not change with the sign
-    of a column of it, so a variance of zero is an interior stationary point and needs
-    no special case. Negative curvature is followed downhill, so that a saddle at zero
-    does not hold a lane. A lane that is done stays as it is.
+    """Minimise the deviance of every data set; see `minimise_one`.
 
     Parameters
     ----------
@@ -238,14 +176,8 @@ def minimise(
             jnp.array(1.0),
             jnp.zeros(k),
         )
-        state = State(
-            nowhere, first, jnp.array(1.0), jnp.array(1.0), jnp.array(0), jnp.array(False)
+        return minimise_one(
+            lambda theta, _: deviance(theta, one, nu, reml), nowhere, max_steps, tolerance
         )
-        state = jax.lax.while_loop(
-            lambda at: ~at.done & (at.steps < max_steps) & (at.radius > 1e-14),
-            lambda at: _step(at, one, nu, reml, tolerance),
-            state,
-        )
-        return state.best, state.done, state.steps
 
     return jax.vmap(lane, in_axes=(shared, 0))(sums, start)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmice.linalg import Layout
+from jaxmice.linalg.clusters import Layout
 
 BLOCK_SIZES = (*range(4, 33, 2), 40, 48, 56, 64, 80, 96, 112, 128)
 """Rows per block to choose from."""
