@@ -47,7 +47,12 @@ if TYPE_CHECKING:
     )
     from jaxmice.pooling import (
         PooledResults as PooledResults,
+        anova as anova,
+        compare_models as compare_models,
+        constraint_test as constraint_test,
         pool as pool,
+        pool_chi2 as pool_chi2,
+        pool_F as pool_F,
         pool_scalar as pool_scalar,
         pool_table as pool_table,
     )
@@ -57,7 +62,17 @@ __version__ = _version("jaxmice")
 _LATER = {
     "analysis": ("Analyses", "analyze", "lmm", "register_extractor"),
     "missingness": ("cluster_missing", "icc", "md_pattern"),
-    "pooling": ("PooledResults", "pool", "pool_scalar", "pool_table"),
+    "pooling": (
+        "PooledResults",
+        "anova",
+        "compare_models",
+        "constraint_test",
+        "pool",
+        "pool_F",
+        "pool_chi2",
+        "pool_scalar",
+        "pool_table",
+    ),
 }
 """What is imported when it is first used, so that `import jaxmice` is quick."""
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxmice.pooling import PooledResults, Stack, extract, pool, stack_estimates
+from jaxmice.pooling.likelihood import Likelihood
 from jaxmice.pooling.scalar import Rule
 
 Numbers = NDArray[np.float64]
@@ -30,6 +31,8 @@ class Analyses:
         The fitted objects, where they were kept.
     singular
         For the built-in mixed model, which fits are singular (m,).
+    likelihood
+        Evaluates the log-likelihood where comparisons of models need it.
     """
 
     stack: Stack
@@ -37,6 +40,7 @@ class Analyses:
     numbers: tuple[int, ...]
     fits: tuple[Any, ...] = ()
     singular: NDArray[np.bool_] | None = None
+    likelihood: Likelihood | None = None
 
     @classmethod
     def from_list(cls, fits: Sequence[Any], *, terms: str = "equal") -> "Analyses":

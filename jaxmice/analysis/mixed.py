@@ -45,6 +45,7 @@ def fit_design(design: MixedDesign, cluster: str, reml: bool) -> tuple[LinearMix
         ),
         between=design.between,
         clusters=fit.clusters,
+        reml=reml,
     )
     return fit, stack
 

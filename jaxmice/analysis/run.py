@@ -7,6 +7,7 @@ from typing import Any
 from jaxmice.analysis.analyses import Analyses
 from jaxmice.analysis.design import Filled, build_design, variables
 from jaxmice.analysis.formula import CODE, MixedFormula, parse_formula
+from jaxmice.analysis.likelihood import FunctionLikelihood, MixedLikelihood
 from jaxmice.analysis.mixed import fit_design
 from jaxmice.errors import AnalysisError, JaxMiceWarning
 from jaxmice.pooling import extract, stack_estimates
@@ -107,7 +108,13 @@ def _mixed(imp: Any, formula: MixedFormula, reml: bool) -> Analyses:
     names = variables(formula, list(imp.data.columns))
     design = build_design(formula, Filled.from_imputed(imp, names))
     fit, stack = fit_design(design, formula.cluster, reml)
-    return Analyses(stack, formula.text, tuple(range(1, stack.m + 1)), singular=fit.singular)
+    return Analyses(
+        stack,
+        formula.text,
+        tuple(range(1, stack.m + 1)),
+        singular=fit.singular,
+        likelihood=MixedLikelihood(imp, formula),
+    )
 
 
 def _ols(formula: MixedFormula) -> Callable[[Any], Any]:
@@ -155,4 +162,5 @@ def _run(
         )
     stack = stack_estimates(estimates, terms=terms, numbers=numbers)
     kept = tuple(fits) if keep == "fits" else ()
-    return Analyses(stack, name, tuple(numbers), kept)
+    likelihood = FunctionLikelihood(imp, model, tuple(numbers))
+    return Analyses(stack, name, tuple(numbers), kept, likelihood=likelihood)

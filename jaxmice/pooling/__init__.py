@@ -1,5 +1,7 @@
 """Rubin's rules on estimates and covariances, wherever they come from."""
 
+from jaxmice.pooling.compare import anova as anova, compare_models as compare_models
+from jaxmice.pooling.constraints import constraint_test as constraint_test
 from jaxmice.pooling.estimates import (
     Components as Components,
     Estimates as Estimates,
@@ -7,6 +9,7 @@ from jaxmice.pooling.estimates import (
     stack_estimates as stack_estimates,
 )
 from jaxmice.pooling.extract import extract as extract, register_extractor as register_extractor
+from jaxmice.pooling.joint import pool_chi2 as pool_chi2, pool_F as pool_F
 from jaxmice.pooling.pool import pool as pool
 from jaxmice.pooling.results import PooledResults as PooledResults
 from jaxmice.pooling.scalar import ScalarPool as ScalarPool, pool_scalar as pool_scalar

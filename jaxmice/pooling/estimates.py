@@ -58,6 +58,8 @@ class Estimates:
         For models of clustered data, whether each term is constant within clusters (k,).
     clusters
         Number of clusters, if there are any.
+    reml
+        Whether `loglik` is a restricted log-likelihood, which cannot compare models.
     """
 
     terms: tuple[str, ...]
@@ -70,6 +72,7 @@ class Estimates:
     converged: bool = True
     between: NDArray[np.bool_] | None = None
     clusters: int | None = None
+    reml: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Stack:
     components: Components | None = None
     between: NDArray[np.bool_] | None = None
     clusters: int | None = None
+    reml: bool = False
 
     @property
     def m(self) -> int:
@@ -111,6 +115,7 @@ class Stack:
             converged=bool(self.converged[i]),
             between=self.between,
             clusters=self.clusters,
+            reml=self.reml,
         )
 
 
@@ -163,6 +168,7 @@ def stack_estimates(
         components=_stack_components([fit.components for fit in fits]),
         between=None if first.between is None else first.between[pick[0]],
         clusters=first.clusters,
+        reml=any(fit.reml for fit in fits),
     )
 
 

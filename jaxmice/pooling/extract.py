@@ -118,8 +118,17 @@ def _from_params(fit: Any) -> Estimates:
         df_resid=_number(fit, "df_resid"),
         nobs=_number(fit, "nobs"),
         loglik=_number(fit, "llf"),
+        components=_residual_variance(fit),
         converged=bool(settled.get("converged", True) if converged is None else converged),
     )
+
+
+def _residual_variance(fit: Any) -> Components | None:
+    """Return the one free parameter besides the coefficients of a linear regression."""
+    if type(getattr(fit, "model", None)).__name__ not in ("OLS", "WLS", "GLS"):
+        return None
+    variance = np.array([2 / _number(fit, "df_resid")])
+    return Components(("Residual~~Residual",), np.array([float(fit.scale)]), ("log",), variance)
 
 
 def _from_mixedlm(fit: Any) -> Estimates:
@@ -142,6 +151,7 @@ def _from_mixedlm(fit: Any) -> Estimates:
         components=_mixedlm_components(fit),
         converged=bool(fit.converged),
         clusters=len(fit.model.group_labels),
+        reml=bool(fit.reml),
     )
 
 

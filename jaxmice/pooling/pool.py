@@ -56,7 +56,7 @@ def pool(
     -----
     Rubin 1987; Barnard and Rubin 1999; Reiter 2003.
     """
-    stack = _as_stack(analyses)
+    stack = as_stack(analyses)
     complete = _dfcom(stack, dfcom)
     if dfcom is None and stack.clusters is not None and stack.clusters < FEW_CLUSTERS:
         warnings.warn(
@@ -73,7 +73,14 @@ def pool(
     return PooledResults(stack.terms, pooled, stack, stack.cov.mean(axis=0), between)
 
 
-def _as_stack(analyses: Any) -> Stack:
+def as_stack(analyses: Any) -> Stack:
+    """Read everything that `pool` takes.
+
+    Parameters
+    ----------
+    analyses
+        See `pool`.
+    """
     if isinstance(analyses, Stack):
         return analyses
     if isinstance(getattr(analyses, "stack", None), Stack):
