@@ -1,7 +1,7 @@
 """The result of a run: completed data, traces, events, and the means to go on."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmice.errors import DataError, JaxMiceWarning
+from jaxmice.errors import DataError, JaxMiceWarning, RunError
 from jaxmice.events import EventLog
 from jaxmice.frame import complete, decode
 from jaxmice.model import ImputationModel
@@ -50,19 +50,22 @@ class ImputedData:
         *,
         data: pd.DataFrame,
         model: ImputationModel,
-        cells: dict[str, tuple[np.ndarray, np.ndarray]],
+        cells: dict[str, tuple[np.ndarray, Any]],
         traces: dict[str, np.ndarray],
-        chains: np.ndarray,
+        m: int,
         iteration: int,
         info: dict[str, Any],
         events: EventLog,
-        extend: Callable[["ImputedData", int, int, Any], "ImputedData"],
+        run: tuple[Any, int] | None = None,
     ) -> None:
         self.data, self.model, self.info = data, model, info
-        self.m, self.iteration = len(chains), iteration
+        self.m, self.iteration = m, iteration
         self.variables = list(cells)
         self.events = events
-        self._cells, self._extend = cells, extend
+        # Rows (k,) and values by column: coded (k, m), or decoded, m series of length k.
+        self._cells = cells
+        # The run, and which of its data sets this is; None if it cannot go on.
+        self._run = run
         self.chain_mean, self.chain_var = traces["mean"], traces["variance"]
         self.chain_between, self.chain_within = traces["between"], traces["within"]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -73,23 +76,27 @@ class ImputedData:
         """Imputed values: for every column a frame (cells, m), rows by original label."""
         out = {}
         for name, (rows, values) in self._cells.items():
-            series = decode(
-                self.model.frame.columns[name],
-                values.ravel(order="F"),
-                events=self.events,
-                method=self.method.get(name, ""),
-            )
-            n = len(rows)
+            parts = self._decoded(name, values) if isinstance(values, np.ndarray) else values
             labels = self.data.index[rows]
             labels = pd.Index(rows) if not self.data.index.is_unique else labels
-            parts = {
-                i + 1: pd.Series(
-                    series.array[i * n : (i + 1) * n], index=labels, dtype=series.dtype
-                )
-                for i in range(self.m)
+            columns = {
+                i: pd.Series(part.array, index=labels, dtype=part.dtype)
+                for i, part in enumerate(parts, 1)
             }
-            out[name] = pd.DataFrame(parts, index=labels)
+            out[name] = pd.DataFrame(columns, index=labels)
         return out
+
+    def _decoded(self, name: str, values: np.ndarray) -> list[pd.Series]:
+        """Return coded values (k, m) as m series of one dtype."""
+        # All at once: whole numbers widen in every data set or in none.
+        series = decode(
+            self.model.frame.columns[name],
+            values.ravel(order="F"),
+            events=self.events,
+            method=self.method.get(name, ""),
+        )
+        n = len(values)
+        return [series.iloc[i * n : (i + 1) * n] for i in range(self.m)]
 
     @property
     def method(self) -> dict[str, str]:
@@ -199,7 +206,7 @@ class ImputedData:
         """
         if not isinstance(maxit, (int, np.integer)) or maxit < 0:
             raise DataError("E10", f"maxit must be 0 or more, got {maxit!r}")
-        return self._extend(self, int(maxit), 0, progress)
+        return self._extended(int(maxit), 0, progress)
 
     def add_imputations(self, m: int, *, progress: Any = False) -> "ImputedData":
         """Return the imputations together with m further ones.
@@ -215,7 +222,14 @@ class ImputedData:
         """
         if not isinstance(m, (int, np.integer)) or m < 1:
             raise DataError("E09", f"m must be a positive integer, got {m!r}")
-        return self._extend(self, 0, int(m), progress)
+        return self._extended(0, int(m), progress)
+
+    def _extended(self, more: int, further: int, progress: Any) -> "ImputedData":
+        if self._run is None:
+            message = "these imputations were combined, changed or read from another program; "
+            raise RunError("E71", message + "only the result of a run can be continued")
+        run, number = self._run
+        return run.extend(more, further, progress).results()[number]
 
     def analyze(self, model: Any, **options: Any) -> Any:
         """Fit an analysis model to every completed data set; see `jaxmice.analyze`."""

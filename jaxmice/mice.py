@@ -4,24 +4,18 @@ import inspect
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from jaxmice.engine import Session
 from jaxmice.engine.precision import resolve
-from jaxmice.engine.streams import IMPLEMENTATION
 from jaxmice.errors import DataError, ModelError, RunError
 from jaxmice.events import EventLog
-from jaxmice.frame import encode
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
-from jaxmice.model.passive import recompute
-from jaxmice.model.problem import Prepared, Scale, make_problem
+from jaxmice.run import Run
 from jaxmice.wording import near
 
 
@@ -243,233 +237,24 @@ def _run(
     progress: Any,
     setup_seconds: float,
 ) -> list[ImputedData]:
-    """Build the arrays, run the chains, and read the results."""
+    """Check the arguments of a run, run the chains, and read the results."""
     events = EventLog()
     n_iterations = _iterations(maxit, models[0], events)
-    began = time.perf_counter()
     if chunk_chains is not None and (not _is_int(chunk_chains) or chunk_chains < 1):
         raise RunError("E53", f"chunk_chains must be a positive integer, got {chunk_chains!r}")
     if not isinstance(progress, bool) and not callable(progress):
         raise RunError("E53", f"progress must be True, False or a function, got {progress!r}")
-    prepared = make_problem(models, _starts(models, init))
     device, precision = resolve(device, precision)
-    session = Session(
-        prepared.problem,
+    run = Run.begin(
+        models,
         range(1, m + 1),
-        _seed(seed),
+        init=init,
+        seed=_seed(seed),
         precision=precision,
         device=device,
         chunk_chains=chunk_chains,
         events=events,
+        setup_seconds=setup_seconds,
     )
-    seconds = {"setup": setup_seconds + time.perf_counter() - began}
-    _advance(session, n_iterations, progress)
-    return _results(models, prepared, session, seconds)
-
-
-def _advance(session: Session, n_iterations: int, progress: Any) -> None:
-    """Run iterations, with a bar if one is wanted."""
-    if progress is True:
-        from tqdm import tqdm
-
-        with tqdm(total=n_iterations * len(session.problem.steps), unit="visit") as bar:
-
-            def show(iteration: int, block: str) -> None:
-                bar.set_postfix_str(f"iteration {iteration}, {block}", refresh=False)
-                bar.update()
-
-            done = session.advance(n_iterations, show)
-    else:
-        done = session.advance(n_iterations, progress or None)
-    if not done:
-        message = f"the run was interrupted after iteration {session.iteration}"
-        session.events.add("interrupted", message, it=session.iteration)
-
-
-def _starts(models: Sequence[ImputationModel], init: Any) -> list[dict[str, np.ndarray]] | None:
-    """Return complete coded starting values of all columns, or None for draws."""
-    if isinstance(init, str) and init == "sample":
-        return None
-    if isinstance(init, str) and init == "mean":
-        return [{name: _filled(column) for name, column in _columns(m)} for m in models]
-    if not isinstance(init, pd.DataFrame):
-        message = f"init must be 'sample', 'mean' or a data frame, got {init!r}"
-        raise DataError("E47", message)
-    model = models[0]
-    targets = {name for visit in model.visits for name in visit.targets}
-    if lacking := sorted(targets - set(init.columns)):
-        raise DataError("E47", f"init lacks the columns {', '.join(lacking)}")
-    if len(init) != model.frame.n:
-        raise DataError("E47", f"init has {len(init)} rows, data {model.frame.n}")
-    # Passive columns are computed before anything is drawn.
-    starts: dict[str, np.ndarray] = {
-        rule.target: np.nan_to_num(model.frame.columns[rule.target].values) for rule in model.rules
-    }
-    frame = encode(init[model.frame.data.columns.intersection(init.columns)], events=EventLog())
-    for name, column in _columns(model):
-        if name not in targets:
-            continue
-        given = frame.columns[name]
-        if given.missing.any():
-            raise DataError("E47", f"init has missing values in {name!r}")
-        values = given.values
-        if column.categories:
-            values = _recode(name, init[name], column.categories)
-        starts[name] = np.where(column.missing, values, column.values)
-    return [starts]
-
-
-def _recode(name: str, values: pd.Series, categories: tuple[Any, ...]) -> np.ndarray:
-    codes = {category: code for code, category in enumerate(categories)}
-    if unknown := set(values.unique()) - set(codes):
-        raise DataError(
-            "E47", f"init has unknown categories in {name!r}: {sorted(map(str, unknown))}"
-        )
-    return values.map(codes).to_numpy(float)
-
-
-def _columns(model: ImputationModel) -> list[tuple[str, Any]]:
-    return list(model.frame.columns.items())
-
-
-def _filled(column: Any) -> np.ndarray:
-    """Fill a coded column with its mean, or its most frequent code."""
-    values = column.values[~column.missing]
-    if values.size == 0:
-        return np.zeros_like(column.values)
-    fill = np.bincount(values.astype(int)).argmax() if column.categories else values.mean()
-    return np.where(column.missing, fill, column.values)
-
-
-def _results(
-    models: Sequence[ImputationModel],
-    prepared: Prepared,
-    session: Session,
-    seconds: dict[str, float],
-) -> list[ImputedData]:
-    """Bring draws and traces back to rows and units, one result per data set."""
-    # A complete column of a block that is drawn together has nothing to report.
-    wanted = {
-        name
-        for model in models
-        for name, cells in zip(model.frame.columns, model.where.T, strict=True)
-        if cells.any()
-    }
-    draws = {t: session.draws(t) for t in session.problem.targets if t in wanted}
-    names = ("mean", "variance", "between", "within")
-    raw = {t: {name: session.trace(t, name) for name in names} for t in draws}
-    out = []
-    for r, (model, blocks) in enumerate(zip(models, prepared.blocks, strict=True)):
-        where = dict(zip(model.frame.columns, model.where.T, strict=True))
-        cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        traces: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for target, drawn in draws.items():
-            scale, column = prepared.scales[r][target], model.frame.columns[target]
-            rows = np.flatnonzero(where[target])
-            place = blocks.positions(rows)
-            rows, place = rows[place >= 0], place[place >= 0]
-            values = drawn[r].reshape(len(session.chains), -1)[:, place].T.astype(float)
-            values = values * scale.scale + scale.location
-            methods = [visit.method for visit in model.visits if target in visit.targets]
-            is_donated = any(method.donor_based for method in methods)
-            is_start = session.iteration == 0 and session.problem.start is None
-            if target in model.post:
-                values = model.post[target].settle(_whole(values, scale, session.precision))
-            elif is_donated or is_start:
-                values = _snap(values, np.unique(column.values[~column.missing]))
-            elif any(method.integral for method in methods):
-                values = np.round(values)
-            cells[target] = (rows, values)
-            first = 1.0 if column.categories else 0.0
-            for name in names:
-                power, shift = (1, scale.location + first) if name == "mean" else (2, 0.0)
-                with np.errstate(over="ignore"):
-                    unit = np.float64(scale.scale) ** power
-                    traces[name].append(raw[target][name][r] * unit + shift)
-        recompute(model.rules, model.frame, model.ignore, cells)
-        log = EventLog([*model.events, *session.events])
-        shape = (0, session.iteration, len(session.chains))
-        out.append(
-            ImputedData(
-                data=model.original,
-                model=model,
-                cells=cells,
-                traces={k: np.stack(v) if v else np.zeros(shape) for k, v in traces.items()},
-                chains=session.chains,
-                iteration=session.iteration,
-                info=_info(session, seconds),
-                events=log,
-                extend=_extender(models, prepared, session, r, seconds),
-            )
-        )
-    return out
-
-
-def _whole(values: np.ndarray, scale: Scale, precision: str) -> np.ndarray:
-    """Return values of which those that are whole, rounding of the scale apart, are whole."""
-    slack = 16 * np.finfo(precision).eps * (abs(scale.location) + np.abs(values))
-    return np.where(np.abs(values - np.round(values)) <= slack, np.round(values), values)
-
-
-def _snap(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Return the observed value that each value is, rounding of the scale apart."""
-    place = np.clip(np.searchsorted(observed, values), 1, max(len(observed) - 1, 1))
-    if len(observed) == 1:
-        return np.full_like(values, observed[0])
-    below, above = observed[place - 1], observed[place]
-    return np.where(values - below <= above - values, below, above)
-
-
-def _extender(
-    models: Sequence[ImputationModel],
-    prepared: Prepared,
-    session: Session,
-    replication: int,
-    seconds: dict[str, float],
-) -> Callable[[ImputedData, int, int, Any], ImputedData]:
-    """Return what continues a run or adds imputations to it."""
-
-    def extend(imp: ImputedData, more: int, further: int, progress: Any) -> ImputedData:
-        events = EventLog(list(session.events))
-        longer = session.copy(events)
-        if further:
-            extra = Session(
-                prepared.problem,
-                range(imp.m + 1, imp.m + further + 1),
-                session.seed,
-                precision=session.precision,
-                device=session.device,
-                chunk_chains=None,
-                events=events,
-            )
-            _advance(extra, imp.iteration, progress)
-            if extra.iteration != imp.iteration:
-                raise RunError("E56", "interrupted before the further imputations were complete")
-            longer.join(extra)
-        if more:
-            _advance(longer, more, progress)
-        return _results(models, prepared, longer, seconds)[replication]
-
-    return extend
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("jaxmice", "jax", "jaxlib", "numpy", "pandas")}
-
-
-def _info(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
-    device = session.device or jax.devices()[0]
-    return {
-        "versions": dict(_versions()),
-        "seed": session.seed,
-        "rng": {
-            "implementation": IMPLEMENTATION,
-            "jax_threefry_partitionable": bool(
-                getattr(jax.config, "jax_threefry_partitionable", True)
-            ),
-        },
-        "precision": session.precision,
-        "device": f"{device.platform}:{device.device_kind}",
-        "seconds": {**seconds, "run": session.seconds},
-    }
+    run.advance(n_iterations, progress)
+    return run.results()

@@ -102,11 +102,17 @@ class Session:
     def _scope(self) -> Any:
         return precision_scope(self.precision, self.device)
 
-    def advance(self, n_iterations: int, progress: Progress | None = None) -> bool:
+    def advance(
+        self,
+        n_iterations: int,
+        progress: Progress | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> bool:
         """Run some iterations; return False if an interrupt ended the run before.
 
         A first interrupt (Ctrl-C) ends the run after the iteration at hand, with
-        everything done so far; a second one stops at once.
+        everything done so far; a second one stops at once. `after` is called at the end of
+        each iteration.
 
         Raises
         ------
@@ -121,6 +127,8 @@ class Session:
                 self.iteration += 1
                 traces = [self._visit(step, progress) for step in self.problem.steps]
                 self._record(traces)
+                if after is not None:
+                    after()
                 if interrupted():
                     break
         self.seconds += time.perf_counter() - began
