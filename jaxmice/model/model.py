@@ -126,6 +126,8 @@ class ImputationModel:
         Passive columns with cells to compute, each after those that it reads.
     post
         What happens to imputed cells, by column.
+    arguments
+        What `setup` was called with, the data apart.
     """
 
     original: pd.DataFrame
@@ -147,6 +149,7 @@ class ImputationModel:
     visits: tuple[Visit, ...]
     rules: tuple[Rule, ...] = ()
     post: dict[str, Processing] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def passive(self) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """From data and arguments to an `ImputationModel`, without drawing any random number."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -159,6 +160,7 @@ def setup(
     Source: van Buuren S (2018), Flexible Imputation of Missing Data, 2nd ed., sections 4.5,
     6.3 and 7.
     """
+    arguments = copy.deepcopy({name: value for name, value in locals().items() if name != "data"})
     _check_choices(
         defaults=(defaults, ("auto", "mice", "multilevel")),
         on_missing_predictor=(on_missing_predictor, ("error", "drop")),
@@ -284,6 +286,7 @@ def setup(
         post=compile_post(
             stated_shifts(post, rows, methods), frame, by_target, list(given), groups, ignored
         ),
+        arguments=arguments,
     )
 
 
