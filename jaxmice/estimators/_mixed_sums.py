@@ -82,7 +82,13 @@ def dependent_columns(products: Numbers) -> list[int]:
     return found
 
 
-def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> Prepared:
+def prepare(
+    y: Numbers,
+    x: Numbers,
+    z: Numbers,
+    codes: NDArray[np.integer],
+    names: tuple[str, ...] = (),
+) -> Prepared:
     """Centre, scale and reduce rows to sums by cluster.
 
     Parameters
@@ -95,6 +101,8 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
         Random-effect columns, (n, q) or (m, n, q).
     codes
         Cluster of every row (n,), 0 and up.
+    names
+        Names of the columns of ``x``, for error messages.
     """
     order = np.argsort(codes, kind="stable")
     sorted_codes = codes[order]
@@ -106,9 +114,9 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
     x_map, z_map = standardise(x), standardise(z)
     wx, wz = x @ x_map, z @ z_map
     xx = np.swapaxes(wx, -1, -2) @ wx
-    bad = _first_dependent(xx)
+    bad = first_dependent(xx)
     if bad is not None:
-        raise DependentError(*bad)
+        raise dependent_error(*bad, names)
     xy = _transposed_times(wx, y)
     offset = np.asarray(np.linalg.solve(xx, xy[..., None])[..., 0], dtype=np.float64)
     residual = y - (np.matmul(wx, offset[..., None])[..., 0] if wx.ndim == 3 else offset @ wx.T)
@@ -137,13 +145,23 @@ def prepare(y: Numbers, x: Numbers, z: Numbers, codes: NDArray[np.integer]) -> P
     return Prepared(sums, shared, x_map, z_map, offset, scale, n, len(starts))
 
 
-class DependentError(Exception):
-    """Columns of the fixed part depend on each other, in one data set."""
+def dependent_error(columns: list[int], lane: int | None, names: tuple[str, ...]) -> AnalysisError:
+    """Return the complaint that columns of the fixed part depend on each other.
 
-    def __init__(self, columns: list[int], lane: int | None) -> None:
-        super().__init__(columns, lane)
-        self.columns = columns
-        self.lane = lane
+    Parameters
+    ----------
+    columns, lane
+        As `first_dependent` returns them.
+    names
+        Names of all columns, if they have any.
+    """
+    labels = [names[i] if names else f"number {i}" for i in columns]
+    where = "" if lane is None else f" in data set {lane + 1}"
+    return AnalysisError(
+        "E63",
+        f"predictors depend on others before them{where}: {', '.join(labels)} "
+        "(constant, doubled, or a sum of others); remove them from the formula",
+    )
 
 
 def moment_start(prepared: Prepared) -> Numbers:
@@ -184,7 +202,14 @@ def moment_start(prepared: Prepared) -> Numbers:
     return np.linalg.cholesky(psi)[:, rows, columns]
 
 
-def _first_dependent(xx: Numbers) -> tuple[list[int], int | None] | None:
+def first_dependent(xx: Numbers) -> tuple[list[int], int | None] | None:
+    """Return columns that depend on others, and in which data set if not in all.
+
+    Parameters
+    ----------
+    xx
+        Cross products of the columns, (p, p) or (m, p, p).
+    """
     stack = xx if xx.ndim == 3 else xx[None]
     root = np.sqrt(np.maximum(np.diagonal(stack, axis1=1, axis2=2), 1e-300))
     least = np.linalg.eigvalsh(stack / (root[:, :, None] * root[:, None]))[:, 0]

@@ -54,6 +54,25 @@ def factor_index(q: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
+def factor_jacobian(z_map: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Return the derivative of ``factor factor'`` by the k free elements of a working factor.
+
+    Parameters
+    ----------
+    z_map
+        ``factor = z_map @ working`` (q, q).
+    factor
+        Of m data sets (m, q, q).
+
+    Returns
+    -------
+    Shape (m, q, q, k), in the order of `factor_index`.
+    """
+    rows, columns = factor_index(factor.shape[-1])
+    half = np.einsum("ak,mbk->mabk", z_map[:, rows], factor[:, :, columns])
+    return half + np.swapaxes(half, 1, 2)
+
+
 def deviance(
     theta: Float[Array, " k"], sums: Sums[Array], nu: Float[Array, ""], reml: bool
 ) -> Point[Array]:

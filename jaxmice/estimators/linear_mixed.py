@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from jaxmice.errors import AnalysisError
 from jaxmice.estimators._mixed_sums import (
-    DependentError,
     Numbers,
     Prepared,
     moment_start,
     prepare,
 )
-from jaxmice.estimators._profiled import Point, Sums, factor_index, minimise
+from jaxmice.estimators._profiled import Point, Sums, factor_index, factor_jacobian, minimise
 
 MAX_STEPS = 200
 """Evaluations of the deviance allowed."""
@@ -84,14 +83,8 @@ class LinearMixedFit:
 
         Shape (m, q, q, k + 1).
         """
-        q = self.psi.shape[-1]
-        rows, columns = factor_index(q)
-        out = np.empty((*self.psi.shape, len(rows) + 1))
-        for k, (row, column) in enumerate(zip(rows, columns, strict=True)):
-            half = np.einsum("a,mb->mab", self.z_map[:, row], self.factor[:, :, column])
-            out[..., k] = self.sigma2[:, None, None] * (half + np.swapaxes(half, 1, 2))
-        out[..., -1] = self.psi
-        return out
+        inner = self.sigma2[:, None, None, None] * factor_jacobian(self.z_map, self.factor)
+        return np.concatenate([inner, self.psi[..., None]], axis=-1)
 
 
 def fit_linear_mixed(
@@ -138,10 +131,7 @@ def fit_linear_mixed(
     m, n = y.shape
     p, q = x.shape[-1], z.shape[-1]
     _check_size(n, int(np.count_nonzero(np.bincount(codes))), p, q)
-    try:
-        prepared = prepare(y, x, z, codes)
-    except DependentError as found:
-        raise _dependent(found, names) from None
+    prepared = prepare(y, x, z, codes, names)
     start = moment_start(prepared)
     nu = float(n - p if reml else n)
     sums = _pad(prepared.sums)
@@ -182,16 +172,6 @@ def _check_size(n: int, clusters: int, p: int, q: int) -> None:
             f"{clusters} clusters with {q} random effects each are not identified by {n} rows; "
             "use fewer random effects, or check the grouping column",
         )
-
-
-def _dependent(found: DependentError, names: tuple[str, ...]) -> AnalysisError:
-    labels = [names[i] if names else f"number {i}" for i in found.columns]
-    where = "" if found.lane is None else f" in data set {found.lane + 1}"
-    return AnalysisError(
-        "E63",
-        f"predictors depend on others before them{where}: {', '.join(labels)} "
-        "(constant, doubled, or a sum of others); remove them from the formula",
-    )
 
 
 def _pad(sums: Sums[Numbers]) -> Sums[Numbers]:
