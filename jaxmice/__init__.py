@@ -42,8 +42,13 @@ if TYPE_CHECKING:
     )
     from jaxmice.missingness import (
         cluster_missing as cluster_missing,
+        fico as fico,
+        flux as flux,
         icc as icc,
+        is_monotone as is_monotone,
+        md_pairs as md_pairs,
         md_pattern as md_pattern,
+        nelson_aalen as nelson_aalen,
     )
     from jaxmice.pooling import (
         PooledResults as PooledResults,
@@ -61,7 +66,16 @@ __version__ = _version("jaxmice")
 
 _LATER = {
     "analysis": ("Analyses", "analyze", "lmm", "register_extractor"),
-    "missingness": ("cluster_missing", "icc", "md_pattern"),
+    "missingness": (
+        "cluster_missing",
+        "fico",
+        "flux",
+        "icc",
+        "is_monotone",
+        "md_pairs",
+        "md_pattern",
+        "nelson_aalen",
+    ),
     "pooling": (
         "PooledResults",
         "anova",

@@ -1,12 +1,25 @@
 """Looking at missing data before imputing them.
 
-`md_pattern` counts which columns are missing together, `cluster_missing` tells sporadic
-from systematic missingness, and `icc` says how much of a variable lies between clusters,
-which is what an imputation that ignores the clusters destroys.
+`md_pattern`, `md_pairs` and `flux` show which columns are missing together, `cluster_missing`
+tells sporadic from systematic missingness, `missingness_table` and `propensity` say what goes
+with it, and `icc` says how much of a variable lies between clusters, which is what an
+imputation that ignores the clusters destroys.
 """
 
 from jaxmice.missingness.clusters import ClusterMissing, cluster_missing
+from jaxmice.missingness.flux import fico, flux, md_pairs
+from jaxmice.missingness.hazard import nelson_aalen
 from jaxmice.missingness.intraclass import icc
-from jaxmice.missingness.patterns import md_pattern
+from jaxmice.missingness.patterns import is_monotone, md_pattern
 
-__all__ = ["ClusterMissing", "cluster_missing", "icc", "md_pattern"]
+__all__ = [
+    "ClusterMissing",
+    "cluster_missing",
+    "fico",
+    "flux",
+    "icc",
+    "is_monotone",
+    "md_pairs",
+    "md_pattern",
+    "nelson_aalen",
+]

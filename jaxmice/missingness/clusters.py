@@ -1,11 +1,14 @@
 """Missingness cluster by cluster: sporadic or systematic."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from jaxmice.errors import JaxMiceWarning
 from jaxmice.missingness._look import clusters_of, look
+from jaxmice.model import find_default_method
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class ClusterMissing:
         (all rows missing).
     summary
         Per column: ``level``, ``share`` missing over all rows, the number of clusters of
-        each type, and the ``smallest`` and ``largest`` share of a cluster.
+        each type, those with an ``observed`` value, the ``smallest`` and ``largest`` share
+        of a cluster, and for incomplete columns the ``branch`` of
+        `jaxmice.find_default_method` that applies (empty for others).
     by_cluster
         Per cluster: ``size`` in rows, and the number of ``sporadic`` and
         ``systematic`` columns.
@@ -81,8 +86,10 @@ def cluster_missing(data: pd.DataFrame, cluster: str) -> ClusterMissing:
             "complete": (kind == "complete").sum(),
             "sporadic": (kind == "sporadic").sum(),
             "systematic": (kind == "systematic").sum(),
+            "observed": (kind != "systematic").sum(),
             "smallest": share.min(),
             "largest": share.max(),
+            "branch": _branches(frame.data, cluster).reindex(share.columns, fill_value=""),
         },
         index=share.columns,
     )
@@ -95,3 +102,9 @@ def cluster_missing(data: pd.DataFrame, cluster: str) -> ClusterMissing:
         index=labels,
     )
     return ClusterMissing(share, kind, summary, by_cluster)
+
+
+def _branches(data: pd.DataFrame, cluster: str) -> pd.Series:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", JaxMiceWarning)
+        return find_default_method(data, cluster, explain=True)["branch"]

@@ -56,3 +56,36 @@ def md_pattern(data: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
         table["cluster_share"] = [*np.bincount(present[:, 0]) / J, np.nan]
     table.index = pd.Index([*n.tolist(), "total"], name="n", dtype=object)
     return table
+
+
+def is_monotone(data: pd.DataFrame) -> bool:
+    """Tell whether columns can be ordered so that holes never give way to values.
+
+    Parameters
+    ----------
+    data
+        (n, p) frame.
+
+    Returns
+    -------
+    bool
+        True if, in some order of the columns, every row that misses a column misses all
+        later ones: then one pass of imputation in that order is enough.
+
+    Raises
+    ------
+    DataError
+        `data` is no usable frame.
+
+    References
+    ----------
+    van Buuren, S. (2018). Flexible Imputation of Missing Data, section 4.1.1. CRC Press.
+
+    Examples
+    --------
+    >>> is_monotone(pd.DataFrame({"a": [1, None, 3], "b": [1, 2, 3], "c": [None, None, 3]}))
+    True
+    """
+    missing = np.column_stack([column.missing for column in look(data).columns.values()])
+    ordered = missing[:, np.argsort(missing.sum(axis=0), kind="stable")]
+    return bool((ordered[:, :-1] <= ordered[:, 1:]).all())

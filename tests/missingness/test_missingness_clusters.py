@@ -24,6 +24,11 @@ def test_types_levels_and_counts_by_cluster() -> None:
     assert found.share["age"].tolist() == [0, 0.5, 1]
     assert found.summary["level"].to_dict() == {"age": 1, "year": 2, "sex": 1}
     assert found.summary.loc["age", ["complete", "sporadic", "systematic"]].tolist() == [1, 1, 1]
+    assert found.summary["observed"].to_dict() == {"age": 2, "year": 3, "sex": 3}
+    # two of three ages lie at the ends of the range; another row of the cluster shows the year
+    assert found.summary["branch"].to_dict() == {
+        "age": "bounded", "year": "deductive", "sex": ""
+    }  # fmt: skip
     assert found.by_cluster["size"].tolist() == [2, 2, 2]
     assert found.by_cluster["sporadic"].tolist() == [1, 1, 0]
     assert found.by_cluster["systematic"].tolist() == [0, 0, 1]
