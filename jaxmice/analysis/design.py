@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from jaxmice.analysis.formula import CODE, MixedFormula
 from jaxmice.errors import AnalysisError
+from jaxmice.pooling import Design
 
 if TYPE_CHECKING:
     from formulaic import Formula
@@ -37,6 +38,8 @@ class MixedDesign:
         Rows left out because a value is missing.
     between
         Whether each column of x is constant within clusters (p,).
+    maker
+        Makes the same columns from other rows.
     """
 
     y: Numbers
@@ -47,6 +50,7 @@ class MixedDesign:
     labels: tuple[str, ...]
     dropped: int
     between: NDArray[np.bool_]
+    maker: Design
 
 
 class Filled:
@@ -126,7 +130,7 @@ class Filled:
         return pd.DataFrame(columns)
 
 
-def build_design(formula: MixedFormula, filled: Filled) -> MixedDesign:
+def build_design(formula: MixedFormula, filled: Filled, *, binary: bool = False) -> MixedDesign:
     """Evaluate a formula once for all data sets.
 
     Columns that no imputed variable enters are built once; otherwise all data sets are
@@ -139,29 +143,64 @@ def build_design(formula: MixedFormula, filled: Filled) -> MixedDesign:
         With a random part.
     filled
         Columns named by `variables`.
+    binary
+        Whether an outcome of two categories counts as 0 and 1.
 
     Raises
     ------
     AnalysisError
-        E58, when the formula cannot be evaluated; E61 when no complete row is left.
+        E58, when the formula cannot be evaluated; E61 when no complete row is left; E67
+        for a binary outcome with other than two categories.
     """
     rows = np.flatnonzero(filled.keep())
     dropped = len(filled.data) - len(rows)
     if not len(rows):
         raise AnalysisError("E61", f"no row is complete in the columns of {formula.text!r}")
-    x, terms = _columns(formula.fixed, formula, filled, rows)
-    z, labels = _columns(formula.random, formula, filled, rows)
+    x, fixed = _columns(formula.fixed, formula, filled, rows)
+    z, random = _columns(formula.random, formula, filled, rows)
     codes = pd.factorize(filled.data[formula.cluster].iloc[rows])[0]
     return MixedDesign(
-        y=_outcome(formula, filled, rows),
+        y=_outcome(formula, filled, rows, binary),
         x=x,
         z=z,
         codes=codes,
-        terms=terms,
-        labels=labels,
+        terms=_names(fixed),
+        labels=_names(random),
         dropped=dropped,
         between=_constant_within(x[0] if x.ndim == 3 else x, codes),
+        maker=Design(
+            lambda frame: again(fixed, frame).to_numpy(), lambda frame: again(random, frame)
+        ),
     )
+
+
+def again(spec: Any, frame: pd.DataFrame) -> pd.DataFrame:
+    """Evaluate a part of a formula for other rows as it was for those of the fit.
+
+    Parameters
+    ----------
+    spec
+        What formulaic remembers of the first time, such as means and categories.
+    frame
+        The rows.
+
+    Raises
+    ------
+    AnalysisError
+        E58, when a column is missing, or a category is new.
+    """
+    try:
+        # Without any column of its own a part is constant, but has as many rows.
+        matrix = spec.get_model_matrix(frame, output="pandas", na_action="ignore")
+    except Exception as error:
+        raise AnalysisError(
+            CODE, f"the formula cannot be evaluated on new data: {error}"
+        ) from error
+    return pd.DataFrame(matrix).astype(float)
+
+
+def _names(spec: Any) -> tuple[str, ...]:
+    return tuple(str(name) for name in spec.column_names)
 
 
 def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
@@ -196,11 +235,43 @@ def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(needed) if name]
 
 
-def _outcome(formula: MixedFormula, filled: Filled, rows: NDArray[np.intp]) -> Numbers:
+def zero_one(column: pd.Series) -> pd.Series:
+    """Return an outcome of two categories as 0 and 1, the second being 1; numbers as they are.
+
+    Parameters
+    ----------
+    column
+        Categories in their order, or text in alphabetical order.
+
+    Raises
+    ------
+    AnalysisError
+        E67, for other than two categories.
+    """
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column
+    found = pd.Categorical(column)
+    if len(found.categories) != 2:
+        raise AnalysisError(
+            "E67",
+            f"outcome {column.name!r} has {len(found.categories)} categories, the family binomial "
+            "needs two; recode it, or remove unused categories",
+        )
+    codes = np.where(found.codes < 0, np.nan, found.codes)
+    return pd.Series(codes, index=column.index, name=column.name)
+
+
+def _outcome(
+    formula: MixedFormula, filled: Filled, rows: NDArray[np.intp], binary: bool
+) -> Numbers:
     name = formula.outcome.strip("`")
     values = filled.numbers(name, rows) if name in filled.data else None
+    if values is None and binary and name in filled.data:
+        column = zero_one(filled.stacked([name], rows)[name])
+        values = column.to_numpy(dtype=np.float64).reshape(filled.m, len(rows))
     if values is None:
-        values, names = _columns(f"0 + ({formula.outcome})", formula, filled, rows)
+        values, spec = _columns(f"0 + ({formula.outcome})", formula, filled, rows)
+        names = _names(spec)
         if len(names) > 1:
             raise AnalysisError(
                 CODE,
@@ -213,8 +284,11 @@ def _outcome(formula: MixedFormula, filled: Filled, rows: NDArray[np.intp]) -> N
 
 def _columns(
     part: str, formula: MixedFormula, filled: Filled, rows: NDArray[np.intp]
-) -> tuple[Numbers, tuple[str, ...]]:
-    """Evaluate one part of the formula: (n, k), or (m, n, k) if imputed columns enter."""
+) -> tuple[Numbers, Any]:
+    """Evaluate one part of the formula: (n, k), or (m, n, k) if imputed columns enter.
+
+    The second value is what formulaic remembers for other rows.
+    """
     compiled = _compile(part, formula.text)
     needed = [str(name) for name in compiled.required_variables]
     varies = any(name in filled.cells for name in needed)
@@ -231,7 +305,8 @@ def _columns(
             CODE, f"formula {formula.text!r} cannot be evaluated: {error}"
         ) from error
     values = np.asarray(matrix, dtype=np.float64)
-    names = tuple(str(name) for name in cast(Any, matrix).model_spec.column_names)
+    spec = cast(Any, matrix).model_spec
+    names = _names(spec)
     finite = np.isfinite(values)
     if not finite.all():
         worst = int(np.argmin(finite.all(axis=0)))
@@ -242,7 +317,7 @@ def _columns(
         )
     if varies:
         values = values.reshape(filled.m, len(rows), len(names))
-    return values, names
+    return values, spec
 
 
 @lru_cache(maxsize=256)

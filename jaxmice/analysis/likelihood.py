@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from jaxmice.analysis.design import Filled, MixedDesign, build_design, variables
 from jaxmice.analysis.formula import MixedFormula
+from jaxmice.analysis.generalised import fit_generalised_design
 from jaxmice.analysis.mixed import fit_design
 from jaxmice.errors import PoolError
 from jaxmice.pooling import extract
@@ -25,16 +26,21 @@ class MixedLikelihood:
 
     imp: Any
     formula: MixedFormula
+    binary = False
 
     @cached_property
     def design(self) -> MixedDesign:
         """The rows of all completed data sets."""
         names = variables(self.formula, list(self.imp.data.columns))
-        return build_design(self.formula, Filled.from_imputed(self.imp, names))
+        filled = Filled.from_imputed(self.imp, names)
+        return build_design(self.formula, filled, binary=self.binary)
 
     @cached_property
     def _fit(self) -> Any:
-        return fit_design(self.design, self.formula.cluster, reml=False)[0]
+        return self._refit(self.design)
+
+    def _refit(self, design: MixedDesign) -> Any:
+        return fit_design(design, self.formula.cluster, reml=False)[0]
 
     def fitted(self) -> Numbers:
         """Return the log-likelihood at the estimates of each data set (m,)."""
@@ -66,7 +72,30 @@ class MixedLikelihood:
             z=stack(design.z),
             codes=(design.codes + clusters * np.arange(m)[:, None]).ravel(),
         )
-        return float(fit_design(together, self.formula.cluster, reml=False)[0].loglik[0])
+        return float(self._refit(together).loglik[0])
+
+
+@dataclass
+class GeneralisedLikelihood(MixedLikelihood):
+    """Of the built-in generalised mixed model, as the fit approximates it."""
+
+    family: str
+    quadrature: int
+
+    def __post_init__(self) -> None:
+        self.binary = self.family == "binomial"
+
+    def _refit(self, design: MixedDesign) -> Any:
+        cluster = self.formula.cluster
+        return fit_generalised_design(design, cluster, self.family, self.quadrature)[0]
+
+    def at_pooled(self) -> Numbers:
+        """Complain: nothing evaluates it there."""
+        raise PoolError(
+            "E45",
+            "D3 needs the log-likelihood at the pooled estimates, which generalised mixed models "
+            "do not provide; use method='D4' or 'D1'",
+        )
 
 
 @dataclass

@@ -5,16 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxmice.analysis.analyses import Analyses
-from jaxmice.analysis.design import Filled, build_design, variables
+from jaxmice.analysis.design import Filled, build_design, variables, zero_one
 from jaxmice.analysis.formula import CODE, MixedFormula, parse_formula
-from jaxmice.analysis.likelihood import FunctionLikelihood, MixedLikelihood
+from jaxmice.analysis.generalised import fit_generalised_design
+from jaxmice.analysis.likelihood import FunctionLikelihood, GeneralisedLikelihood, MixedLikelihood
 from jaxmice.analysis.mixed import fit_design
 from jaxmice.errors import AnalysisError, JaxMiceWarning
 from jaxmice.pooling import extract, stack_estimates
 
 Model = str | Callable[[Any], Any]
 
-ENGINES = ("lmm", "ols")
+MIXED = ("lmm", "glmm:binomial", "glmm:poisson")
+"""Engines for formulas with a random part, built in."""
+SINGLE = ("ols", "glm:binomial", "glm:poisson")
+"""Engines for formulas without one, from statsmodels."""
 
 
 def analyze(
@@ -23,6 +27,7 @@ def analyze(
     *,
     engine: str | None = None,
     reml: bool = True,
+    quadrature: int = 1,
     terms: str = "equal",
     on_error: str = "raise",
     keep: str = "estimates",
@@ -35,13 +40,18 @@ def analyze(
         Imputed data.
     model
         A formula, or a function of a completed data frame that returns a fit. A formula
-        with a random part, ``"y ~ x + (1 | school)"``, is fitted by the built-in linear
-        mixed model, all imputations in one call; one without by ordinary least squares
-        of statsmodels.
+        with a random part, ``"y ~ x + (1 | school)"``, is fitted by a built-in mixed
+        model, all imputations in one call; one without by statsmodels.
     engine
-        ``"lmm"`` or ``"ols"``; by default what the formula asks for.
+        With a random part ``"lmm"`` (linear, the default), ``"glmm:binomial"`` (logistic;
+        an outcome of 0 and 1, or of two categories) or ``"glmm:poisson"`` (logarithmic;
+        counts). Without one ``"ols"`` (the default), ``"glm:binomial"`` or
+        ``"glm:poisson"``.
     reml
-        For mixed models: restricted maximum likelihood, or maximum likelihood.
+        For linear mixed models: restricted maximum likelihood, or maximum likelihood.
+    quadrature
+        For generalised mixed models: 1 is Laplace's approximation; more points of
+        adaptive quadrature are for few rows per cluster and a single random effect.
     terms
         ``"equal"`` asks for the same terms in all imputations; ``"intersection"`` keeps
         those that all have.
@@ -59,15 +69,26 @@ def analyze(
     ------
     AnalysisError
         E41 when the analysis fails in some imputations, E42 when terms differ, E58 for a
-        formula that cannot be used, E61 to E63 for data that do not identify the model.
+        formula that cannot be used, E59 for unknown options, E61 to E63 for data that do
+        not identify the model, E67 for outcomes that do not fit the family, E68 for
+        effects without bound.
 
     Warns
     -----
     JaxMiceWarning
         W24 when imputations were dropped, W25 when some fits did not converge.
+
+    Examples
+    --------
+    >>> import jaxmice as jm
+    >>> d = jm.datasets.load_popmis()[["school", "popular", "sex"]]
+    >>> imp = jm.mice(d, m=2, maxit=1, method="norm", seed=1)
+    >>> fit = imp.analyze("sex ~ popular + (1 | school)", engine="glmm:binomial")
+    >>> list(fit.terms)
+    ['Intercept', 'popular']
     """
     for name, value, allowed in (
-        ("engine", engine, (None, *ENGINES)),
+        ("engine", engine, (None, *MIXED, *SINGLE)),
         ("terms", terms, ("equal", "intersection")),
         ("on_error", on_error, ("raise", "drop")),
         ("keep", keep, ("estimates", "fits")),
@@ -75,6 +96,8 @@ def analyze(
         if value not in allowed:
             shown = ", ".join(repr(a) for a in allowed if a is not None)
             raise AnalysisError("E59", f"{name} must be one of {shown}, got {value!r}")
+    if not isinstance(quadrature, int) or quadrature < 1:
+        raise AnalysisError("E59", f"quadrature must be a positive integer, got {quadrature!r}")
     if callable(model):
         if engine is not None:
             raise AnalysisError("E59", "engine is for formulas; a function fits the model itself")
@@ -82,16 +105,17 @@ def analyze(
         result = _run(imp, model, name, terms, on_error, keep)
     else:
         formula = parse_formula(model)
-        if (engine == "lmm") != bool(formula.cluster) and engine is not None:
+        engine = engine or ("lmm" if formula.cluster else "ols")
+        if (engine in MIXED) != bool(formula.cluster):
             raise AnalysisError(
                 CODE,
                 f"formula {model!r} has {'a' if formula.cluster else 'no'} random part, which "
                 f"does not fit engine {engine!r}",
             )
         if formula.cluster:
-            result = _mixed(imp, formula, reml)
+            result = _mixed(imp, formula, engine, reml, quadrature)
         else:
-            result = _run(imp, _ols(formula), model, terms, on_error, keep)
+            result = _run(imp, _single(formula, engine), model, terms, on_error, keep)
     failed = [n for n, ok in zip(result.numbers, result.converged, strict=True) if not ok]
     if failed:
         warnings.warn(
@@ -104,22 +128,30 @@ def analyze(
     return result
 
 
-def _mixed(imp: Any, formula: MixedFormula, reml: bool) -> Analyses:
+def _mixed(imp: Any, formula: MixedFormula, engine: str, reml: bool, quadrature: int) -> Analyses:
+    kind, _, family = engine.partition(":")
     names = variables(formula, list(imp.data.columns))
-    design = build_design(formula, Filled.from_imputed(imp, names))
-    fit, stack = fit_design(design, formula.cluster, reml)
+    filled = Filled.from_imputed(imp, names)
+    design = build_design(formula, filled, binary=family == "binomial")
+    fit: Any
+    if kind == "lmm":
+        fit, stack = fit_design(design, formula.cluster, reml)
+        likelihood = MixedLikelihood(imp, formula)
+    else:
+        fit, stack = fit_generalised_design(design, formula.cluster, family, quadrature)
+        likelihood = GeneralisedLikelihood(imp, formula, family, quadrature)
     return Analyses(
         stack,
         formula.text,
         tuple(range(1, stack.m + 1)),
         singular=fit.singular,
-        likelihood=MixedLikelihood(imp, formula),
+        likelihood=likelihood,
     )
 
 
-def _ols(formula: MixedFormula) -> Callable[[Any], Any]:
+def _single(formula: MixedFormula, engine: str) -> Callable[[Any], Any]:
     try:
-        from statsmodels.api import OLS
+        from statsmodels import api
     except ImportError as error:
         raise AnalysisError(
             CODE,
@@ -128,9 +160,15 @@ def _ols(formula: MixedFormula) -> Callable[[Any], Any]:
         ) from error
     from formulaic import model_matrix
 
+    families = {"glm:binomial": api.families.Binomial, "glm:poisson": api.families.Poisson}
+
     def fit(frame: Any) -> Any:
+        if engine == "glm:binomial" and formula.outcome in frame:
+            frame = frame.assign(**{formula.outcome: zero_one(frame[formula.outcome])})
         matrices = model_matrix(formula.text, frame, na_action="drop")
-        return OLS(matrices.lhs, matrices.rhs).fit()
+        if engine == "ols":
+            return api.OLS(matrices.lhs, matrices.rhs).fit()
+        return api.GLM(matrices.lhs, matrices.rhs, family=families[engine]()).fit()
 
     return fit
 
