@@ -40,6 +40,21 @@ if TYPE_CHECKING:
         lmm as lmm,
         register_extractor as register_extractor,
     )
+    from jaxmice.combine import (
+        as_imputed as as_imputed,
+        cbind as cbind,
+        from_list as from_list,
+        ibind as ibind,
+        rbind as rbind,
+    )
+    from jaxmice.exchange import (
+        read_data as read_data,
+        read_long_csv as read_long_csv,
+        read_mitml_list as read_mitml_list,
+        read_parquet as read_parquet,
+        read_spss_mi as read_spss_mi,
+        read_stata_mi as read_stata_mi,
+    )
     from jaxmice.missingness import (
         cluster_missing as cluster_missing,
         fico as fico,
@@ -66,6 +81,15 @@ __version__ = _version("jaxmice")
 
 _LATER = {
     "analysis": ("Analyses", "analyze", "lmm", "register_extractor"),
+    "combine": ("as_imputed", "cbind", "from_list", "ibind", "rbind"),
+    "exchange": (
+        "read_data",
+        "read_long_csv",
+        "read_mitml_list",
+        "read_parquet",
+        "read_spss_mi",
+        "read_stata_mi",
+    ),
     "missingness": (
         "cluster_missing",
         "fico",

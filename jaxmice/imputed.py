@@ -116,8 +116,9 @@ class ImputedData:
     @cached_property
     def where(self) -> pd.DataFrame:
         """True for every imputed cell."""
+        own = [name in self.data.columns for name in self.model.frame.columns]
         return pd.DataFrame(
-            self.model.where, index=self.data.index, columns=list(self.model.frame.columns)
+            self.model.where[:, own], index=self.data.index, columns=self.data.columns
         )
 
     @property
@@ -175,7 +176,8 @@ class ImputedData:
     @cached_property
     def _base(self) -> pd.DataFrame:
         """The original with what follows from other rows or is constant filled in."""
-        return self.model.frame.data
+        data = self.model.frame.data
+        return data if data.shape == self.data.shape else data[list(self.data.columns)]
 
     def _filled(self, number: int) -> dict[str, tuple[np.ndarray, pd.Series]]:
         return {
@@ -230,6 +232,77 @@ class ImputedData:
             raise RunError("E71", message + "only the result of a run can be continued")
         run, number = self._run
         return run.extend(more, further, progress).results()[number]
+
+    def filter(self, rows: Any) -> "ImputedData":
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        rows
+            Booleans (n,), or a condition in columns such as ``"age > 50"``. It is about the
+            original data, where a condition on a missing value does not hold.
+
+        Raises
+        ------
+        DataError
+            E54: neither of these.
+        """
+        return _outer("combine").filter_rows(self, rows)
+
+    def select(self, numbers: Any) -> "ImputedData":
+        """Return some of the imputations, numbered anew from 1.
+
+        Parameters
+        ----------
+        numbers
+            Numbers from 1 to m: a list, a range, or one.
+
+        Raises
+        ------
+        DataError
+            E54: a number that does not exist.
+        """
+        return _outer("combine").select(self, numbers)
+
+    def assign(self, **columns: Any) -> "ImputedData":
+        """Return the result with columns computed in every completed data set.
+
+        Parameters
+        ----------
+        **columns
+            By name a function of a completed data set, or a value; as for
+            `pandas.DataFrame.assign`.
+
+        Examples
+        --------
+        >>> import jaxmice as jm
+        >>> d = jm.datasets.load_popmis()[["school", "popular", "sex", "texp"]]
+        >>> imp = jm.mice(d, m=2, cluster="school", method="2l.pan", seed=1)
+        >>> more = imp.assign(high=lambda frame: frame["popular"] > 6)
+        >>> bool(more.complete(1)["high"].equals(imp.complete(1)["popular"] > 6))
+        True
+        """
+        return _outer("combine").assign(self, columns)
+
+    def to_csv(self, path: Any, action: str = "long") -> None:
+        """Write a text file for R's ``as.mids``; see `jaxmice.exchange.to_csv`."""
+        _outer("exchange").to_csv(self, path, action)
+
+    def to_parquet(self, path: Any) -> None:
+        """Write a folder of parquet files; see `jaxmice.exchange.to_parquet`."""
+        _outer("exchange").to_parquet(self, path)
+
+    def to_stata(self, path: Any) -> None:
+        """Write a file for Stata's ``mi``; see `jaxmice.exchange.to_stata`."""
+        _outer("exchange").to_stata(self, path)
+
+    def to_spss(self, path: Any) -> None:
+        """Write a file for SPSS; see `jaxmice.exchange.to_spss`."""
+        _outer("exchange").to_spss(self, path)
+
+    def to_mplus(self, folder: Any) -> None:
+        """Write the files that Mplus reads; see `jaxmice.exchange.to_mplus`."""
+        _outer("exchange").to_mplus(self, folder)
 
     def analyze(self, model: Any, **options: Any) -> Any:
         """Fit an analysis model to every completed data set; see `jaxmice.analyze`."""
