@@ -24,6 +24,7 @@ LEVELS = {
     "means_dropped": "change",
     "missing_predictor": "change",
     "circular_removed": "change",
+    "formula_overrides_row": "change",
     "deduced": "info",
     "dtype_widened": "info",
     "row_dropped": "change",
@@ -32,6 +33,7 @@ LEVELS = {
     "few_donors": "problem",
     "left_missing": "problem",
     "interrupted": "problem",
+    "traces_dropped": "info",
     "index_not_unique": "info",
 }
 """Every event and its level: ``info``, ``change`` (of the model) or ``problem``."""
