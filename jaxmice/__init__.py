@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Analyses as Analyses,
         analyze as analyze,
         lmm as lmm,
+        multilevel_r2 as multilevel_r2,
         register_extractor as register_extractor,
     )
     from jaxmice.combine import (
@@ -70,9 +71,13 @@ if TYPE_CHECKING:
         anova as anova,
         compare_models as compare_models,
         constraint_test as constraint_test,
+        how_many_imputations as how_many_imputations,
         pool as pool,
         pool_chi2 as pool_chi2,
+        pool_correlations as pool_correlations,
         pool_F as pool_F,
+        pool_p_values as pool_p_values,
+        pool_quantity as pool_quantity,
         pool_scalar as pool_scalar,
         pool_table as pool_table,
     )
@@ -80,7 +85,7 @@ if TYPE_CHECKING:
 __version__ = _version("jaxmice")
 
 _LATER = {
-    "analysis": ("Analyses", "analyze", "lmm", "register_extractor"),
+    "analysis": ("Analyses", "analyze", "lmm", "multilevel_r2", "register_extractor"),
     "combine": ("as_imputed", "cbind", "from_list", "ibind", "rbind"),
     "exchange": (
         "read_data",
@@ -105,9 +110,13 @@ _LATER = {
         "anova",
         "compare_models",
         "constraint_test",
+        "how_many_imputations",
         "pool",
         "pool_F",
         "pool_chi2",
+        "pool_correlations",
+        "pool_p_values",
+        "pool_quantity",
         "pool_scalar",
         "pool_table",
     ),

@@ -1,5 +1,6 @@
 """From data frames and a formula to the arrays of a mixed model."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -221,7 +222,7 @@ def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
     needed: list[str] = []
     for part in (formula.outcome, formula.fixed, formula.random):
         if part and part not in known:
-            needed += sorted(map(str, _compile(part, formula.text).required_variables))
+            needed += _used(part, formula.text, known)
         elif part:
             needed.append(part)
     needed.append(formula.cluster)
@@ -233,6 +234,14 @@ def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
             f"{', '.join(unknown)}; available: {', '.join(map(str, known[:20]))}",
         )
     return [name for name in dict.fromkeys(needed) if name]
+
+
+def _used(part: str, text: str, known: Sequence[str]) -> list[str]:
+    """Return the columns of a part of a formula."""
+    needed = {str(name) for name in _compile(part, text).required_variables}
+    # Names inside transforms that remember something, such as center(x), are not reported.
+    words = set(re.findall(r"[^\W\d][\w.]*", part))
+    return sorted(needed | (words & set(known)))
 
 
 def zero_one(column: pd.Series) -> pd.Series:
@@ -290,7 +299,7 @@ def _columns(
     The second value is what formulaic remembers for other rows.
     """
     compiled = _compile(part, formula.text)
-    needed = [str(name) for name in compiled.required_variables]
+    needed = _used(part, formula.text, list(filled.data.columns))
     varies = any(name in filled.cells for name in needed)
     frame = filled.stacked(needed, rows) if varies else filled.data[needed].iloc[rows]
     if not needed:

@@ -100,11 +100,15 @@ class GeneralisedLikelihood(MixedLikelihood):
 
 @dataclass
 class FunctionLikelihood:
-    """Of a function that fits a model to one data frame; it is called again."""
+    """Of a function that fits a model to one data frame; it is called again.
+
+    ``apart`` says whether a cluster is a different one in every data set of the stack.
+    """
 
     imp: Any
     model: Callable[[Any], Any]
     numbers: tuple[int, ...]
+    apart: bool = True
 
     @cached_property
     def _fits(self) -> list[Any]:
@@ -128,7 +132,7 @@ class FunctionLikelihood:
     def stacked(self) -> float:
         """Return the log-likelihood of all data sets at once, their clusters apart."""
         frames = []
-        clusters = self.imp.model.frame.clusters
+        clusters = self.imp.model.frame.clusters if self.apart else None
         for i in self.numbers:
             frame = self.imp.complete(i)
             for name in clusters.names if clusters else ():

@@ -46,6 +46,7 @@ def fit_design(design: MixedDesign, cluster: str, reml: bool) -> tuple[LinearMix
         between=design.between,
         clusters=fit.clusters,
         reml=reml,
+        design=design.maker,
     )
     return fit, stack
 

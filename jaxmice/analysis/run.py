@@ -2,14 +2,16 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from jaxmice.analysis.analyses import Analyses
-from jaxmice.analysis.design import Filled, build_design, variables, zero_one
+from jaxmice.analysis.design import Filled, build_design, variables
 from jaxmice.analysis.formula import CODE, MixedFormula, parse_formula
 from jaxmice.analysis.generalised import fit_generalised_design
 from jaxmice.analysis.likelihood import FunctionLikelihood, GeneralisedLikelihood, MixedLikelihood
 from jaxmice.analysis.mixed import fit_design
+from jaxmice.analysis.single import SingleLevel
 from jaxmice.errors import AnalysisError, JaxMiceWarning
 from jaxmice.pooling import extract, stack_estimates
 
@@ -115,7 +117,12 @@ def analyze(
         if formula.cluster:
             result = _mixed(imp, formula, engine, reml, quadrature)
         else:
-            result = _run(imp, _single(formula, engine), model, terms, on_error, keep)
+            single = SingleLevel(formula, engine)
+            result = _run(imp, single, model, terms, on_error, keep)
+            # Clusters in such a formula are categories, the same in all data sets.
+            likelihood = FunctionLikelihood(imp, single, result.numbers, apart=False)
+            stack = replace(result.stack, design=single.design)
+            result = replace(result, stack=stack, likelihood=likelihood)
     failed = [n for n, ok in zip(result.numbers, result.converged, strict=True) if not ok]
     if failed:
         warnings.warn(
@@ -147,30 +154,6 @@ def _mixed(imp: Any, formula: MixedFormula, engine: str, reml: bool, quadrature:
         singular=fit.singular,
         likelihood=likelihood,
     )
-
-
-def _single(formula: MixedFormula, engine: str) -> Callable[[Any], Any]:
-    try:
-        from statsmodels import api
-    except ImportError as error:
-        raise AnalysisError(
-            CODE,
-            f"formula {formula.text!r} has no random part and needs statsmodels: "
-            "pip install statsmodels",
-        ) from error
-    from formulaic import model_matrix
-
-    families = {"glm:binomial": api.families.Binomial, "glm:poisson": api.families.Poisson}
-
-    def fit(frame: Any) -> Any:
-        if engine == "glm:binomial" and formula.outcome in frame:
-            frame = frame.assign(**{formula.outcome: zero_one(frame[formula.outcome])})
-        matrices = model_matrix(formula.text, frame, na_action="drop")
-        if engine == "ols":
-            return api.OLS(matrices.lhs, matrices.rhs).fit()
-        return api.GLM(matrices.lhs, matrices.rhs, family=families[engine]()).fit()
-
-    return fit
 
 
 def _run(

@@ -1,7 +1,7 @@
 """Pooling of variance components: plain averages, and intervals on a fitting scale."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,22 +10,9 @@ from numpy.typing import NDArray
 from jaxmice.errors import JaxMiceWarning
 from jaxmice.pooling.estimates import Components
 from jaxmice.pooling.scalar import pool_scalar
+from jaxmice.pooling.transforms import TRANSFORMS
 
 Numbers = NDArray[np.float64]
-
-Function = Callable[[Numbers], Numbers]
-
-TRANSFORMS: dict[str, tuple[Function, Function, Function]] = {
-    "identity": (lambda x: x, lambda z: z, lambda x: np.ones_like(x)),
-    "log": (np.log, np.exp, lambda x: 1 / x),
-    "logit": (
-        lambda x: np.log(x / (1 - x)),
-        lambda z: 1 / (1 + np.exp(-z)),
-        lambda x: 1 / (x * (1 - x)),
-    ),
-    "fisher_z": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),
-}
-"""By name: the transform, its inverse and its derivative."""
 
 
 def mixed_components(

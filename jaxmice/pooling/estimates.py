@@ -1,9 +1,10 @@
 """What pooling needs from an analysis of one completed data set, and of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from jaxmice.errors import AnalysisError
@@ -35,6 +36,22 @@ class Components:
 
 
 @dataclass(frozen=True)
+class Design:
+    """How the rows of a model follow from a data frame.
+
+    Attributes
+    ----------
+    fixed
+        Takes a frame of n rows and returns the columns of the coefficients (n, k).
+    random
+        The same for the random effects, a frame by label; None where there are none.
+    """
+
+    fixed: Callable[[pd.DataFrame], Numbers]
+    random: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+
+
+@dataclass(frozen=True)
 class Estimates:
     """Estimates of one fit.
 
@@ -60,6 +77,8 @@ class Estimates:
         Number of clusters, if there are any.
     reml
         Whether `loglik` is a restricted log-likelihood, which cannot compare models.
+    link
+        What makes the mean linear: ``"identity"``, ``"logit"``, ``"log"`` or another name.
     """
 
     terms: tuple[str, ...]
@@ -73,6 +92,7 @@ class Estimates:
     between: NDArray[np.bool_] | None = None
     clusters: int | None = None
     reml: bool = False
+    link: str = "identity"
 
 
 @dataclass(frozen=True)
@@ -80,7 +100,8 @@ class Stack:
     """Estimates of the fits to m completed data sets; m is the first axis.
 
     Attributes are those of `Estimates`: ``params`` (m, k), ``cov`` (m, k, k),
-    ``df_resid``, ``nobs``, ``loglik`` and ``converged`` (m,).
+    ``df_resid``, ``nobs``, ``loglik`` and ``converged`` (m,); besides ``design``, how the
+    model was made from the data, where that is known.
     """
 
     terms: tuple[str, ...]
@@ -94,6 +115,8 @@ class Stack:
     between: NDArray[np.bool_] | None = None
     clusters: int | None = None
     reml: bool = False
+    link: str = "identity"
+    design: Design | None = None
 
     @property
     def m(self) -> int:
@@ -116,6 +139,7 @@ class Stack:
             between=self.between,
             clusters=self.clusters,
             reml=self.reml,
+            link=self.link,
         )
 
 
@@ -169,6 +193,7 @@ def stack_estimates(
         between=None if first.between is None else first.between[pick[0]],
         clusters=first.clusters,
         reml=any(fit.reml for fit in fits),
+        link=first.link,
     )
 
 

@@ -12,6 +12,9 @@ from jaxmice.pooling.estimates import Components, Estimates
 
 Extractor = Callable[[Any], Estimates]
 
+LINEAR = ("OLS", "WLS", "GLS", "Identity", "NoneType")
+"""Models and links of statsmodels whose mean is linear."""
+
 _EXTRACTORS: dict[type | str, Extractor] = {}
 
 
@@ -119,13 +122,23 @@ def _from_params(fit: Any) -> Estimates:
         nobs=_number(fit, "nobs"),
         loglik=_number(fit, "llf"),
         components=_residual_variance(fit),
+        link=_link(fit),
         converged=bool(settled.get("converged", True) if converged is None else converged),
+    )
+
+
+def _link(fit: Any) -> str:
+    model = getattr(fit, "model", None)
+    family = getattr(getattr(getattr(model, "family", None), "link", None), "__class__", None)
+    name = (family or type(model)).__name__
+    return {"Logit": "logit", "Probit": "probit", "Log": "log", "Poisson": "log"}.get(
+        name, "identity" if name in LINEAR else name
     )
 
 
 def _residual_variance(fit: Any) -> Components | None:
     """Return the one free parameter besides the coefficients of a linear regression."""
-    if type(getattr(fit, "model", None)).__name__ not in ("OLS", "WLS", "GLS"):
+    if type(getattr(fit, "model", None)).__name__ not in LINEAR:
         return None
     variance = np.array([2 / _number(fit, "df_resid")])
     return Components(("Residual~~Residual",), np.array([float(fit.scale)]), ("log",), variance)

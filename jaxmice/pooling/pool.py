@@ -70,7 +70,7 @@ def pool(
     pooled = pool_scalar(stack.params, variances, complete, rule)
     deviations = stack.params - stack.params.mean(axis=0)
     between = deviations.T @ deviations / max(stack.m - 1, 1)
-    return PooledResults(stack.terms, pooled, stack, stack.cov.mean(axis=0), between)
+    return PooledResults(stack.terms, pooled, stack, stack.cov.mean(axis=0), between, rule)
 
 
 def as_stack(analyses: Any) -> Stack:

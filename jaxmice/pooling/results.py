@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from jaxmice.errors import PoolError
 from jaxmice.pooling.components import pool_components
 from jaxmice.pooling.estimates import Stack
-from jaxmice.pooling.scalar import ScalarPool
+from jaxmice.pooling.predict import predict
+from jaxmice.pooling.scalar import Rule, ScalarPool, pool_scalar
 
 Numbers = NDArray[np.float64]
 
@@ -81,6 +83,8 @@ class PooledResults:
         Estimates in every imputation.
     within, between
         Covariances within and between imputations (k, k).
+    rule
+        How they were pooled, see `pool_scalar`.
     """
 
     terms: tuple[str, ...]
@@ -88,6 +92,7 @@ class PooledResults:
     stack: Stack
     within: Numbers
     between: Numbers
+    rule: Rule = "rubin1987"
 
     @property
     def m(self) -> int:
@@ -181,6 +186,71 @@ class PooledResults:
             exponentiate=exponentiate,
             style=style,
         )
+
+    def mcerror(self) -> pd.DataFrame:
+        """Return the Monte Carlo errors of the table: how it would vary over repetitions.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``term, estimate, std.error, statistic, p.value, conf.low, conf.high, fmi``, each
+            the standard deviation that imputing again with as many imputations would have.
+
+        Raises
+        ------
+        PoolError
+            E64, for fewer than 3 imputations.
+
+        References
+        ----------
+        White, Royston and Wood 2011, section 7.3: a jackknife over imputations.
+        """
+        if self.m < 3:
+            raise PoolError("E64", f"Monte Carlo errors need at least 3 imputations, got {self.m}")
+        columns = ["estimate", "std.error", "statistic", "p.value", "conf.low", "conf.high", "fmi"]
+        variances = np.diagonal(self.stack.cov, axis1=1, axis2=2)
+        without = []
+        for i in range(self.m):
+            keep = np.arange(self.m) != i
+            pooled = pool_scalar(
+                self.stack.params[keep], variances[keep], self.pooled.dfcom, self.rule
+            )
+            table = summary_frame({"term": self.terms}, pooled, m=self.m - 1, type="all")
+            without.append(table[columns].to_numpy())
+        spread = np.std(without, axis=0) * np.sqrt(self.m - 1)
+        out = pd.DataFrame(spread, columns=columns)
+        out.insert(0, "term", list(self.terms))
+        return out
+
+    def predict(self, newdata: Any, interval: str = "none", level: float = 0.95) -> pd.DataFrame:
+        """Predict the mean, or new outcomes, for rows of new data.
+
+        Parameters
+        ----------
+        newdata
+            A frame with the columns of the formula (for fits made by a function: a column
+            for every term); or imputed data with the same number of imputations, of which
+            prediction i uses set i.
+        interval
+            ``"none"``, ``"confidence"`` for the mean, or ``"prediction"`` for an outcome in
+            a cluster not seen before (linear models).
+        level
+            Level of the interval.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``estimate, std.error, df`` by row of `newdata`, and limits ``conf.low,
+            conf.high`` or ``pred.low, pred.high``. Random effects are at their mean, zero.
+            Predictions are pooled on the scale of the linear predictor, on which the standard
+            error remains; estimate and limits are on the scale of the outcome.
+
+        Raises
+        ------
+        PoolError
+            E65, for new data or an interval that the model does not support.
+        """
+        return predict(self, newdata, interval, level)
 
     def glance(self) -> pd.DataFrame:
         """Return one row: imputations, rows, imputations that converged, largest FMI."""

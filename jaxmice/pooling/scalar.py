@@ -68,8 +68,8 @@ class ScalarPool:
         tail = special.stdtr(np.where(finite, df, 1.0), -x)
         return 2 * np.where(np.isinf(df), special.ndtr(-x), tail)
 
-    def interval(self, level: float = 0.95) -> tuple[Numbers, Numbers]:
-        """Return the limits of the confidence interval of a given level."""
+    def quantile(self, level: float = 0.95) -> Numbers:
+        """Return the half width of the interval of a given level in standard errors."""
         if not 0 < level < 1:
             raise PoolError("E65", f"level must be between 0 and 1, got {level!r}")
         df, upper = np.maximum(self.df, SMALLEST_DF), 0.5 + level / 2
@@ -77,7 +77,11 @@ class ScalarPool:
 
         quantile = special.stdtrit(np.where(np.isfinite(df), df, 1.0), upper)
         quantile = np.where(np.isinf(df), special.ndtri(upper), quantile)
-        half = quantile * self.std_error
+        return np.asarray(quantile)
+
+    def interval(self, level: float = 0.95) -> tuple[Numbers, Numbers]:
+        """Return the limits of the confidence interval of a given level."""
+        half = self.quantile(level) * self.std_error
         return self.estimate - half, self.estimate + half
 
 
