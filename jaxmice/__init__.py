@@ -22,18 +22,29 @@ from jaxmice.methods import Method as Method, register_method as register_method
 from jaxmice.mice import mice as mice, replicate as replicate
 from jaxmice.model import (
     ImputationModel as ImputationModel,
+    Suggestion as Suggestion,
     find_default_method as find_default_method,
     make_blocks as make_blocks,
     make_method as make_method,
     make_predictor_matrix as make_predictor_matrix,
     make_visit_sequence as make_visit_sequence,
     make_where as make_where,
+    quickpred as quickpred,
     role as role,
     setup as setup,
+    suggest as suggest,
 )
 
 if TYPE_CHECKING:
     from jaxmice import plots as plots
+    from jaxmice.amputation import (
+        AmputedData as AmputedData,
+        Level2 as Level2,
+        Sporadic as Sporadic,
+        Systematic as Systematic,
+        ampute as ampute,
+        multilevel_ampute as multilevel_ampute,
+    )
     from jaxmice.analysis import (
         Analyses as Analyses,
         analyze as analyze,
@@ -85,6 +96,14 @@ if TYPE_CHECKING:
 __version__ = _version("jaxmice")
 
 _LATER = {
+    "amputation": (
+        "AmputedData",
+        "Level2",
+        "Sporadic",
+        "Systematic",
+        "ampute",
+        "multilevel_ampute",
+    ),
     "analysis": ("Analyses", "analyze", "lmm", "multilevel_r2", "register_extractor"),
     "combine": ("as_imputed", "cbind", "from_list", "ibind", "rbind"),
     "exchange": (

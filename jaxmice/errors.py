@@ -33,6 +33,10 @@ class RunError(JaxMiceError, RuntimeError):
     """A run cannot go on."""
 
 
+class AmputeError(JaxMiceError, ValueError):
+    """Data cannot be made incomplete in the way asked for."""
+
+
 class AnalysisError(JaxMiceError, ValueError):
     """An analysis model cannot be fitted to the completed data."""
 
