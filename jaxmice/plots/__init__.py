@@ -9,6 +9,8 @@ from jaxmice.plots._canvas import FAINT, IMPUTED, INK, OBSERVED, SUPPORT
 from jaxmice.plots.compare import plot_box, plot_density, plot_strip
 from jaxmice.plots.conditional import plot_conditional
 from jaxmice.plots.estimates import plot_estimates
+from jaxmice.plots.flux import plot_flux
+from jaxmice.plots.holes import plot_cluster_miss, plot_layout, plot_miss
 from jaxmice.plots.intraclass import plot_icc
 from jaxmice.plots.pattern import plot_pattern
 from jaxmice.plots.trace import plot_trace
@@ -20,10 +22,14 @@ __all__ = [
     "OBSERVED",
     "SUPPORT",
     "plot_box",
+    "plot_cluster_miss",
     "plot_conditional",
     "plot_density",
     "plot_estimates",
+    "plot_flux",
     "plot_icc",
+    "plot_layout",
+    "plot_miss",
     "plot_pattern",
     "plot_strip",
     "plot_trace",

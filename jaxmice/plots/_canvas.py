@@ -4,6 +4,7 @@ Figures are made from `matplotlib.figure.Figure`, never through pyplot, so that 
 changes no global state and needs no display.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,13 @@ FAINT = "#b9bfc9"
 """Grid lines and everything that stands back."""
 SUPPORT = "#7a8290"
 """References: complete data, true values."""
+
+LETTER = 0.075
+"""Inches that a letter of a tick label takes."""
+LINE = 0.125
+"""Inches that a line of tick labels takes."""
+STEPS = (1, 2, 5, *(10**power * k for power in range(1, 6) for k in (1, 2, 5)))
+"""Every how many slots are named."""
 
 
 def single(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
@@ -82,6 +90,39 @@ def plain(ax: Any) -> None:
 def legend(ax: "Axes", **options: Any) -> None:
     """Add a legend without a frame, in the colour of the text."""
     ax.legend(frameon=False, labelcolor=INK, fontsize=9, **options)
+
+
+def room(ax: Any, axis: Literal["x", "y"], n: int) -> float:
+    """Return the inches that each of n slots along an axis has, about."""
+    box = ax.get_window_extent()
+    return (box.width if axis == "x" else box.height) / ax.figure.dpi / max(n, 1)
+
+
+def name_ticks(
+    ax: Any, axis: Literal["x", "y"], names: Sequence[Any], *, upright: bool | None = None
+) -> None:
+    """Name n slots along an axis: upright where names are too long, some where slots are thin.
+
+    Parameters
+    ----------
+    ax
+        Axes, or a secondary axis, of final size.
+    axis
+        ``"x"`` or ``"y"``.
+    names
+        (n,) names of the slots at 0, 1, ..., n - 1.
+    upright
+        Turn names below or above a figure; by default where they would overlap.
+    """
+    slot, texts = room(ax, axis, len(names)), [str(name) for name in names]
+    if upright is None:
+        upright = axis == "x" and max(map(len, texts), default=0) * LETTER + 0.05 > slot
+    # Of very thin slots every so many is named, in round steps.
+    step = 1 if axis == "x" and not upright else next(k for k in STEPS if k * slot > LINE)
+    shown = range(0, len(texts), step)
+    options: dict[str, Any] = {"rotation": 90} if upright and axis == "x" else {}
+    setter = ax.set_xticks if axis == "x" else ax.set_yticks
+    setter(shown, [texts[i] for i in shown], **options)
 
 
 def jitter(n: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from jaxmice.missingness import md_pattern
-from jaxmice.plots._canvas import IMPUTED, INK, OBSERVED, plain, single, tidy
+from jaxmice.plots._canvas import IMPUTED, INK, OBSERVED, name_ticks, plain, single, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ def plot_pattern(
     *,
     cluster: str | None = None,
     npat: int | None = None,
-    rotate: bool = False,
+    rotate: bool | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw the missing-data patterns, one row of tiles each.
@@ -33,7 +33,7 @@ def plot_pattern(
     npat
         Show only the patterns with the most rows.
     rotate
-        Turn the names of the variables upright.
+        Turn the names of the variables upright; by default where they are too long.
     ax
         Axes to draw on; by default those of a new figure.
 
@@ -60,7 +60,8 @@ def plot_pattern(
     names = [name for name in table.columns if name not in ("n_missing", "cluster_share")]
 
     rows, columns = len(patterns), len(names)
-    ax = single(ax, (max(3.6, 0.85 * columns + 1.6), 0.42 * rows + (1.7 if rotate else 1.3)))
+    width = 0.85 if columns <= 10 else 0.4
+    ax = single(ax, (max(3.6, width * columns + 1.6), 0.42 * rows + (1.7 if rotate else 1.3)))
     for y, (_, pattern) in enumerate(patterns.iterrows()):
         share = 1.0 if cluster is None else 0.25 + 0.75 * float(pattern["cluster_share"])
         for x, name in enumerate(names):
@@ -68,7 +69,7 @@ def plot_pattern(
             tile = Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, facecolor=colour, alpha=share)
             ax.add_patch(tile)
     ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    ax.set_xticks(range(columns), names, rotation=90 if rotate else 0)
+    name_ticks(ax, "x", names, upright=rotate)
     ax.xaxis.tick_top()
     ax.set_yticks(range(rows), [f"{count:,}" for count in patterns.index])
     ax.set_ylabel("rows with the pattern")
@@ -76,7 +77,7 @@ def plot_pattern(
     ax.tick_params(length=0)
 
     below = ax.secondary_xaxis("bottom")
-    below.set_xticks(range(columns), [f"{int(total[name]):,}" for name in names])
+    name_ticks(below, "x", [f"{int(total[name]):,}" for name in names])
     below.set_xlabel(f"missing cells ({int(total['n_missing']):,} in all)")
     beside = ax.secondary_yaxis("right")
     beside.set_yticks(range(rows), [str(int(count)) for count in patterns["n_missing"]])

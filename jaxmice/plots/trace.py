@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxmice.plots._canvas import IMPUTED, grid, tidy
+from jaxmice.plots._canvas import IMPUTED, INK, grid, tidy
 from jaxmice.plots._values import imputed_variables
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ LABELS = {"mean": "mean", "sd": "standard deviation", "icc": "ICC, completed"}
 def plot_trace(
     imp: "ImputedData",
     variables: Sequence[str] | str | None = None,
-    stat: Sequence[str] | str = ("mean", "sd", "icc"),
+    stat: Sequence[str] | str | None = None,
     *,
+    trend: bool = False,
     ax: Any = None,
 ) -> np.ndarray:
     """Draw statistics of the imputed values against the iteration, one line per imputation.
@@ -33,8 +34,10 @@ def plot_trace(
     variables
         One row of panels each; by default every imputed variable.
     stat
-        One column of panels each: ``"mean"`` and ``"sd"`` of the imputed cells,
-        ``"icc"`` of the completed column (needs clusters).
+        One column of panels each: ``"mean"`` and ``"sd"`` of the imputed cells, ``"icc"`` of
+        the completed column. By default all three, without clusters the first two.
+    trend
+        Add the mean over imputations as a dark line.
     ax
         As many axes as panels; by default those of a new figure.
 
@@ -50,6 +53,8 @@ def plot_trace(
     """
     from matplotlib.ticker import MaxNLocator
 
+    if stat is None:
+        stat = list(LABELS) if imp.model.cluster is not None else ["mean", "sd"]
     stats = [stat] if isinstance(stat, str) else list(stat)
     unknown = [name for name in stats if name not in LABELS]
     if unknown:
@@ -59,7 +64,8 @@ def plot_trace(
     traces = {"mean": imp.chain_mean, "sd": np.sqrt(imp.chain_var), "icc": imp.chain_icc}
 
     shape = (len(names), len(stats))
-    axes = grid(ax, shape, (2.5 * shape[1] + 0.4, 2.1 * shape[0] + 0.4), sharex=True)
+    height = 1.9 if len(names) <= 6 else 1.1
+    axes = grid(ax, shape, (2.5 * shape[1] + 0.4, height * shape[0] + 0.6), sharex=True)
     for row, name in zip(axes, names, strict=True):
         for panel, what in zip(row, stats, strict=True):
             lines = np.asarray(traces[what])[traced.index(name)]
@@ -67,10 +73,14 @@ def plot_trace(
             # A single iteration makes no line; a dot shows it all the same.
             style = {"marker": "o", "markersize": 3} if len(lines) == 1 else {}
             panel.plot(iterations, lines, color=IMPUTED, alpha=0.45, linewidth=1, **style)
-            panel.set_title(LABELS[what])
+            if trend:
+                panel.plot(iterations, lines.mean(axis=1), color=INK, linewidth=1.6)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=4))
             tidy(panel, lines="y")
         row[0].set_ylabel(name)
+    for panel, what in zip(axes[0], stats, strict=True):
+        panel.set_title(LABELS[what])
     for panel in axes[-1]:
         panel.set_xlabel("iteration")
     return axes
