@@ -26,7 +26,7 @@ TRACES = {
 TOLERANCE = 1e-8
 """Relative difference of observed values that is rounding."""
 
-READING = ("cluster", "levels", "max_categories", "missing_cluster", "relabel_nested")
+READING = ("levels", "max_categories", "missing_cluster", "relabel_nested")
 """Arguments of `setup` that say how columns are read."""
 
 
@@ -87,6 +87,13 @@ def assemble(
     return out
 
 
+def imputed_cells(part: ImputedData | pd.DataFrame) -> np.ndarray:
+    """Return (n, p) whether a cell was imputed; never in a data frame."""
+    if isinstance(part, ImputedData):
+        return part.where[list(part.data)].to_numpy()
+    return np.zeros(part.shape, bool)
+
+
 def agree(a: pd.Series, b: pd.Series) -> np.ndarray:
     """Return where two columns have the same value, or none."""
     missing = a.isna().to_numpy() & b.isna().to_numpy()
@@ -108,6 +115,8 @@ def _describe(
     reading: dict[str, Any] = {"cluster": cluster}
     for model in reversed(like):
         reading |= {name: model.arguments[name] for name in READING if name in model.arguments}
+        clusters = model.frame.clusters
+        reading["cluster"] = [*clusters.names] if clusters else reading["cluster"]
     if reading.get("levels"):
         reading["levels"] = {k: v for k, v in reading["levels"].items() if k in data}
     with warnings.catch_warnings():

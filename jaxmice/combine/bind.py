@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as pdt
 
-from jaxmice.combine.assemble import TRACES, assemble, with_traces
+from jaxmice.combine.assemble import TRACES, assemble, imputed_cells, with_traces
 from jaxmice.errors import DataError, JaxMiceWarning
 from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
@@ -49,7 +49,7 @@ def ibind(first: ImputedData, *others: ImputedData) -> ImputedData:
 def _ibind(a: ImputedData, b: ImputedData) -> ImputedData:
     differing = {
         "data": not a.data.equals(b.data),
-        "where": not np.array_equal(a.model.where, b.model.where),
+        "where": not np.array_equal(imputed_cells(a), imputed_cells(b)),
         "the columns that are imputed": set(a.variables) != set(b.variables),
         "blocks": a.model.blocks != b.model.blocks,
         "method": a.method != b.method,
@@ -150,7 +150,7 @@ def rbind(a: ImputedData, b: ImputedData | pd.DataFrame) -> ImputedData:
     completed = [stack(x, y) for x, y in zip(a, _frames(b, a.m), strict=True)]
     _warn_dropped("rbind")
     both = _models(a, b)
-    where = np.concatenate([_mask(a), _mask(b)])
+    where = np.concatenate([imputed_cells(a), imputed_cells(b)])
     return assemble(stacked, completed, where=where, like=both, info=a.info)
 
 
@@ -205,7 +205,7 @@ def cbind(
         return pd.concat([left, right.rename(columns=names)], axis=1)
 
     completed = [beside(x, y) for x, y in zip(a, _frames(b, a.m), strict=True)]
-    where = np.concatenate([_mask(a), _mask(b)], axis=1)
+    where = np.concatenate([imputed_cells(a), imputed_cells(b)], axis=1)
     models = [a.model]
     traces = {key: getattr(a, name) for key, name in TRACES.items()}
     variables = list(a.variables)
@@ -248,10 +248,6 @@ def _frames(b: ImputedData | pd.DataFrame, m: int) -> list[pd.DataFrame]:
 
 def _models(*parts: Any) -> list[ImputationModel]:
     return [part.model for part in parts if isinstance(part, ImputedData)]
-
-
-def _mask(part: ImputedData | pd.DataFrame) -> np.ndarray:
-    return part.model.where if isinstance(part, ImputedData) else np.zeros(part.shape, bool)
 
 
 def _warn_dropped(caller: str) -> None:

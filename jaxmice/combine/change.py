@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as pdt
 
-from jaxmice.combine.assemble import TRACES, agree, assemble, with_traces
+from jaxmice.combine.assemble import TRACES, agree, assemble, imputed_cells, with_traces
 from jaxmice.errors import DataError
 from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
@@ -22,9 +22,8 @@ def filter_rows(imp: ImputedData, rows: Any) -> ImputedData:
         raise DataError("E54", message)
     keep = mask.to_numpy(bool)
     completed = [frame.loc[keep] for frame in imp]
-    out = assemble(
-        imp.data.loc[keep], completed, where=imp.model.where[keep], like=[imp.model], info=imp.info
-    )
+    where = imputed_cells(imp)[keep]
+    out = assemble(imp.data.loc[keep], completed, where=where, like=[imp.model], info=imp.info)
     out.events.add("traces_dropped", "rows were taken out: the traces were of all rows")
     return out
 
@@ -62,7 +61,7 @@ def assign(imp: ImputedData, columns: Mapping[str, Any]) -> ImputedData:
     where = np.zeros(original.shape, bool)
     for j, name in enumerate(original):
         if name not in columns:
-            where[:, j] = imp.model.where[:, list(imp.data).index(name)]
+            where[:, j] = imputed_cells(imp)[:, list(imp.data).index(name)]
             continue
         # What differs from the original somewhere depends on imputed cells.
         for frame in completed:
