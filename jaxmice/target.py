@@ -67,6 +67,15 @@ class Target(eqx.Module):
     factors: tuple[Factor, ...] = ()
     """Further groupings of the rows whose effects are random, besides the clusters."""
 
+    hidden: Bool[Array, "K B"] | None = None
+    """Rows of the fit whose value is missing, for a method that models why (`models_selection`)."""
+
+    selects: Bool[Array, " p"] | None = None
+    """Columns of X that predict whether the value is missing, for such a method."""
+
+    explains: Bool[Array, " p"] | None = None
+    """Columns of X that predict the value, for such a method."""
+
     def linear_predictor(
         self, random: Float[Array, "q K"], fixed: Float[Array, " f"]
     ) -> Float[Array, "K B"]:

@@ -119,6 +119,10 @@ class Spec(eqx.Module):
     slopes: tuple[SlopeSlots, ...] = ()
     """For each of these its random slopes."""
 
+    selects: Bool[Array, "R p"] | None = None
+    explains: Bool[Array, "R p"] | None = None
+    """See `Target.selects` and `Target.explains`; None for most methods."""
+
 
 @dataclass(frozen=True)
 class Step:

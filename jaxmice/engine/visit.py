@@ -168,6 +168,9 @@ def make_target(
     if method.joint:
         level2 = data.level2[spec.target]
         return JointTarget(**own, **design, seen=seen, level2=level2, y_scale=spec.y_scale)
+    if method.models_selection:
+        own |= {"hidden": ~seen & data.used & rows, "selects": spec.selects}
+        own |= {"explains": spec.explains}
     factors = _choose_factors(data, spec, fill)
     return Target(**own, **design, y_scale=spec.y_scale[0], factors=factors)
 

@@ -77,6 +77,9 @@ class Method(eqx.Module):
     joint: ClassVar[bool] = False
     """Whether it draws all columns of a block together, from a `JointTarget`."""
 
+    models_selection: ClassVar[bool] = False
+    """Whether it reads which rows of the fit have no value; -3 and -4 are codes of such methods."""
+
     set_by_column: ClassVar[frozenset[str]] = frozenset()
     """Fields that the columns decide and not the user: ``n_categories``, or nothing."""
 

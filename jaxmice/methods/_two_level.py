@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxmice.errors import ModelError
 from jaxmice.linalg import cluster_sums, to_blocks, to_rows
@@ -133,10 +133,20 @@ def all_random(target: Target) -> Target:
         z_live=_among(target, target.z_live, varies),
         f_live=target.f_live & ~varies,
         z_units=jnp.eye(q, dtype=target.y.dtype),
+        selects=_in_both(target, target.selects),
+        explains=_in_both(target, target.explains),
     )
 
 
-def _among(target: Target, z: Float[Array, " q"], f: Float[Array, " f"]) -> Float[Array, " n"]:
+def _in_both(target: Target, marks: Bool[Array, " p"] | None) -> Bool[Array, " r"] | None:
+    """Return marks of the columns of X after every column of F was put into Z as well."""
+    if marks is None:
+        return None
+    q = target.z_live.shape[0]
+    return jnp.concatenate([_among(target, marks[:q], marks[q:]), marks[q:]])
+
+
+def _among(target: Target, z: Bool[Array, " q"], f: Bool[Array, " f"]) -> Bool[Array, " n"]:
     """Return marks of Z and F in the order Z shared, F shared, Z by chain, F by chain."""
     qs, fs = target.z_shared.shape[0], target.f_shared.shape[0]
     return jnp.concatenate([z[:qs], f[:fs], z[qs:], f[fs:]])

@@ -74,8 +74,9 @@ class TwoLevelNorm(TwoLevelNormal):
 
     def spread_prior(self, sums: Sums) -> lmc.SpreadPrior:
         """Return the prior of the distribution of the residual precisions."""
-        values = (2, 0, 0, 0, 1, 0) if self.prior == "kr" else (1.5, 0.5, 0, 0, 0, 0)
-        return lmc.SpreadPrior(*(jnp.asarray(value, sums.k.dtype) for value in values))
+        if self.prior == "hw":
+            return lmc.weak_spread(sums.k.dtype)
+        return lmc.SpreadPrior(*(jnp.asarray(value, sums.k.dtype) for value in (2, 0, 0, 0, 1, 0)))
 
     def step(
         self,

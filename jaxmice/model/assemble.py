@@ -96,15 +96,18 @@ def choose_methods(
     constants: Mapping[str, Any],
     *,
     passive: Sequence[str] = (),
+    single: Sequence[str] = (),
     multilevel: bool,
     default_method: Sequence[str] | None = None,
     family: str = "gibbs",
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """Return the method of every block that has work, and its columns with cells to impute.
 
-    Columns that are computed from others say nothing about how those are distributed.
+    Columns that are computed from others say nothing about how those are distributed. The
+    blocks of `single` get methods for one level, unless their columns are constant in clusters.
     """
     names = list(frame.columns)
+    flat = {name for block in single for name in blocks[block] if frame.columns[name].level == 1}
     work = {
         name for j, name in enumerate(names) if where[:, j].any() and frame.columns[name].level != 0
     }
@@ -124,7 +127,8 @@ def choose_methods(
         ids = find_ids(frame, groups, True)
         predictors = [name for name in names if name not in ids and name not in passive]
         found = two_level_defaults(frame, groups, varying, ignore, predictors, family=family)
-        return {n: found[n].method if n in found else CONSTANT for n in targets}
+        out = {n: found[n].method if n in found else CONSTANT for n in targets}
+        return out | {n: single_level_default(frame.columns[n], None) for n in flat & out.keys()}
 
     rest = {block: columns for block, columns in members.items() if block not in chosen}
     chosen |= default_methods(frame, rest, by_column)
@@ -165,7 +169,7 @@ def correct(state: Rows, constants: Mapping[str, Any], on_missing_predictor: str
     check_codes(state.rows, frame)
     for name in constants:
         j = list(frame.columns).index(name)
-        using = [row for row in state.rows if row.codes[j] > 0]
+        using = [row for row in state.rows if row.uses(j)]
         for row in using:
             row.codes[j] = 0
         if using:

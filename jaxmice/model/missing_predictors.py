@@ -44,7 +44,7 @@ def check_missing_predictors(
     for row in rows:
         taking_part = ~ignore | where[:, names.index(row.target)]
         for j, left in stays.items():
-            if row.codes[j] <= 0 or not (left & taking_part).any():
+            if not row.uses(j) or not (left & taking_part).any():
                 continue
             name = names[j]
             if action == "drop":

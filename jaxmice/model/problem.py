@@ -142,6 +142,17 @@ def _split(
     return z[0], z[1], f[0], f[1]
 
 
+def _marks(
+    parts: Sequence[list[Term]], widths: Sequence[int], without: frozenset[str]
+) -> np.ndarray:
+    """Return True for every column of X = [Z, F] but those that come from some columns."""
+    live = [
+        [term.column not in without for term in part] + [False] * (width - len(part))
+        for part, width in zip(parts, widths, strict=True)
+    ]
+    return np.concatenate([np.array(part, bool) for part in live])
+
+
 def _program(visit: Visit) -> Any:
     """Return what tells visits with different programs apart, widths aside."""
     return jax.tree.structure(visit.method), visit.absorb
@@ -299,6 +310,13 @@ class _Builder:
             slopes=tuple(self._slope_slots(terms, y_scale) for terms in visit.slopes),
             z_units=_leaf(self._units(z_shared, z_chain, widths, z_intercept, y_scale)),
         )
+        if method.models_selection:
+            parts = (z_shared, z_chain, f_shared, f_chain)
+            spec = replace(
+                spec,
+                selects=_leaf(_marks(parts, widths, visit.outcome_only)),
+                explains=_leaf(_marks(parts, widths, visit.selection_only)),
+            )
         chain_terms = z_chain + f_chain
         return Step(
             block=visit.block,

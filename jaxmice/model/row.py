@@ -34,6 +34,14 @@ class Row:
     explicit: np.ndarray
     absorb: bool = False
 
+    def uses(self, j: int) -> bool:
+        """Say whether a column is a predictor: neither code 0 nor that of a cluster."""
+        return self.codes[j] not in (0, -2)
+
+    def with_code(self, code: int, frame: Frame) -> frozenset[str]:
+        """Return the columns that have a code."""
+        return frozenset(n for n, own in zip(frame.columns, self.codes, strict=True) if own == code)
+
     def factors(self, frame: Frame) -> tuple[int, ...]:
         """Return the places of the further cluster columns that the row names."""
         further = frame.clusters.further if frame.clusters else ()

@@ -40,7 +40,7 @@ def screen_pairs(
     observed = np.array([int((~columns[name].missing & moments.use).sum()) for name in order])
     place = {name: j for j, name in enumerate(columns)}
     for row in rows:
-        used = [k for name, k in order.items() if row.codes[place[name]] > 0]
+        used = [k for name, k in order.items() if row.uses(place[name])]
         log = partial(events.add, dep=row.target, meth=row.method.name)
         kept: list[int] = []
         duplicated = bool((r[np.ix_(used, used)] >= MAX_PAIR_COR).sum() > len(used))

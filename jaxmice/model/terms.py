@@ -41,7 +41,7 @@ def build_terms(
     if intercept and not row.absorb:
         (random if two_level and intercept == "random" else fixed).append(INTERCEPT)
     for (name, column), code in zip(columns.items(), row.codes, strict=True):
-        if code <= 0 or (row.absorb and column.level == 0):
+        if code in (0, -2) or (row.absorb and column.level == 0):
             continue
         for category in expansion(column):
             if aggregated and column.level == 1:
@@ -69,9 +69,9 @@ def codes_left(row: Row, columns: Mapping[str, Column], terms: Terms) -> None:
     slope = {term.column for term in random}
     aggregated = row.aggregated(columns[row.target])
     for j, (name, column) in enumerate(columns.items()):
-        if row.codes[j] <= 0 or column.level == 0:
+        if not row.uses(j) or column.level == 0:
             continue
         if name not in main and name not in mean:
             row.codes[j] = 0
-        elif name in main and name not in mean and not aggregated:
+        elif row.codes[j] > 0 and name in main and name not in mean and not aggregated:
             row.codes[j] = 2 if name in slope else 1

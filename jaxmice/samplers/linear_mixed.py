@@ -157,13 +157,6 @@ def in_batches(
     A rejection loop costs much the same for one variate as for a hundred. A step gets the
     first of its counters.
     """
-    q, p, J = sums.z_live.shape[0], sums.x_live.shape[0], sums.cluster_live.shape[0]
-    few = p + q * q + 2
-    blank = jnp.zeros((few + q * J,), sums.k.dtype)
-    # Stored with the clusters last, addressed with them first: so empty clusters that
-    # fill up the shape move no number.
-    by_cluster = few + jnp.arange(q)[:, None] + q * jnp.arange(J)
-    place = jnp.concatenate([jnp.arange(few), jnp.ravel(by_cluster)]).astype(jnp.uint32)
 
     def batch(index: Int[Array, ""], state: State) -> State:
         begin = index * BATCH
@@ -172,21 +165,37 @@ def in_batches(
 
         def body(i: Int[Array, ""], state: State) -> State:
             counter = (begin + i) * COUNTERS
-            own = once(
-                n_steps, lambda: normals(key, counter, blank.shape, blank.dtype, place), blank
-            )
-            noise = Noise(
-                beta=own[:p],
-                psi=own[p : p + q * q].reshape(q, q),
-                b=own[few:].reshape(q, J),
-                spare=own[p + q * q : few],
-                gammas=gammas[i],
-            )
+            noise = draw_noise(key, counter, gammas[i], sums, n_steps)
             return one(counter, noise, state)
 
         return jax.lax.fori_loop(0, jnp.minimum(BATCH, n_steps - begin), body, state)
 
     return jax.lax.fori_loop(0, (n_steps + BATCH - 1) // BATCH, batch, state)
+
+
+def draw_noise(
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    gammas: Float[Array, " g"],
+    sums: Sums,
+    n_steps: Int[Array, ""],
+) -> Noise:
+    """Draw the normals of a step and put them together with its gamma variates."""
+    q, p, J = sums.z_live.shape[0], sums.x_live.shape[0], sums.cluster_live.shape[0]
+    few = p + q * q + 2
+    blank = jnp.zeros((few + q * J,), sums.k.dtype)
+    # Stored with the clusters last, addressed with them first: so empty clusters that
+    # fill up the shape move no number.
+    by_cluster = few + jnp.arange(q)[:, None] + q * jnp.arange(J)
+    place = jnp.concatenate([jnp.arange(few), jnp.ravel(by_cluster)]).astype(jnp.uint32)
+    own = once(n_steps, lambda: normals(key, counter, blank.shape, blank.dtype, place), blank)
+    return Noise(
+        beta=own[:p],
+        psi=own[p : p + q * q].reshape(q, q),
+        b=own[few:].reshape(q, J),
+        spare=own[p + q * q : few],
+        gammas=gammas,
+    )
 
 
 def gamma_shapes(sums: Sums, prior: Prior) -> Float[Array, " g"]:

@@ -36,6 +36,11 @@ class SpreadPrior(eqx.Module):
     s0_rate: Float[Array, ""]
 
 
+def weak_spread(dtype: jnp.dtype) -> SpreadPrior:
+    """Return a prior that lets the precisions be anything from equal to far apart."""
+    return SpreadPrior(*(jnp.asarray(value, dtype) for value in (1.5, 0.5, 0, 0, 0, 0)))
+
+
 class Parameters(eqx.Module):
     """One draw of the parameters, for one chain."""
 

@@ -16,6 +16,20 @@ from jaxmice.samplers.sums import make_sums
 LOG_A_MEAN, LOG_A_SD, S0 = float(1 - jnp.log(2)), 0.5, 8.0
 
 
+def draw_precision(keys: Key[Array, "3"], J: int) -> tuple[Array, Array, Array]:
+    """Draw log a, s0 and the residual precision of every cluster from their prior."""
+    log_a = LOG_A_MEAN + LOG_A_SD * jax.random.normal(keys[0])
+    a, s0 = jnp.exp(log_a), jax.random.gamma(keys[1], S0) / S0
+    return log_a, s0, jax.random.gamma(keys[2], a, (J,)) / (a * s0)
+
+
+def make_spread(made: Made) -> lmc.SpreadPrior:
+    """Return the prior of a and s0."""
+    shape = S0 + made("s0 has one too many")
+    values = (1.0, 0.0, LOG_A_MEAN, LOG_A_SD**-2, shape, S0)
+    return lmc.SpreadPrior(*(jnp.asarray(value, float) for value in values))
+
+
 class ByCluster(Case):
     """With the prior of the spread of variances."""
 
@@ -37,9 +51,7 @@ class ByCluster(Case):
         beta = jax.random.normal(keys[0], (tl.Q + tl.F,))
         root = tl.draw_root_psi(keys[1])
         b = tl.draw_effects(keys[2], root)
-        log_a = LOG_A_MEAN + LOG_A_SD * jax.random.normal(keys[3])
-        a, s0 = jnp.exp(log_a), jax.random.gamma(keys[4], S0) / S0
-        precision = jax.random.gamma(keys[5], a, (b.shape[1],)) / (a * s0)
+        log_a, s0, precision = draw_precision(keys[3:6], b.shape[1])
         noise = jax.random.normal(keys[6], tl.ROWS.cluster.shape)
         y = tl.predictor(beta, b) + precision[tl.ROWS.cluster] ** -0.5 * noise
         return lmc.Parameters(
@@ -60,9 +72,7 @@ class ByCluster(Case):
         made: Made,
     ) -> lmc.Parameters:
         """Take steps."""
-        shape = S0 + made("s0 has one too many")
-        values = (1.0, 0.0, LOG_A_MEAN, LOG_A_SD**-2, shape, S0)
-        spread = lmc.SpreadPrior(*(jnp.asarray(value, float) for value in values))
+        spread = make_spread(made)
         sums = make_sums(tl.ROWS.target(y), by_cluster=True)
         key_run, key_twin = jax.random.split(key)
         prior = wrong_prior(make_prior(None), made)
