@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from jaxmice.engine import Session
-from jaxmice.engine.streams import IMPLEMENTATION
+from jaxmice.engine.streams import settings
 from jaxmice.errors import DataError, RunError
 from jaxmice.events import EventLog
 from jaxmice.frame import encode
@@ -132,7 +132,9 @@ class Run:
             if cells.any()
         }
         draws = {t: session.draws(t) for t in session.problem.targets if t in wanted}
-        raw = {t: {name: session.trace(t, name) for name in TRACES} for t in draws}
+        # Products and functions in formulas are not part of the result.
+        shown = [target for target in draws if target in self.models[0].original.columns]
+        raw = {t: {name: session.trace(t, name) for name in TRACES} for t in shown}
         out = []
         for r, model in enumerate(self.models):
             cells = {target: self._cells(r, target, drawn[r]) for target, drawn in draws.items()}
@@ -141,7 +143,7 @@ class Run:
                 ImputedData(
                     data=model.original,
                     model=model,
-                    cells=cells,
+                    cells={target: cells[target] for target in shown},
                     traces=self._traces(r, raw),
                     m=len(session.chains),
                     iteration=session.iteration,
@@ -267,12 +269,7 @@ def _info(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
     return {
         "versions": dict(_versions()),
         "seed": session.seed,
-        "rng": {
-            "implementation": IMPLEMENTATION,
-            "jax_threefry_partitionable": bool(
-                getattr(jax.config, "jax_threefry_partitionable", True)
-            ),
-        },
+        "rng": settings(),
         "precision": session.precision,
         "device": f"{device.platform}:{device.device_kind}",
         "seconds": {**seconds, "run": session.seconds},

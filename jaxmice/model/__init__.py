@@ -10,10 +10,13 @@ from jaxmice.model.helpers import (
     make_where,
 )
 from jaxmice.model.model import ImputationModel, Term, Visit
+from jaxmice.model.quickpred import quickpred
 from jaxmice.model.setup import setup
+from jaxmice.model.suggest import Suggestion, suggest
 
 __all__ = [
     "ImputationModel",
+    "Suggestion",
     "Term",
     "Visit",
     "find_default_method",
@@ -22,6 +25,8 @@ __all__ = [
     "make_predictor_matrix",
     "make_visit_sequence",
     "make_where",
+    "quickpred",
     "role",
     "setup",
+    "suggest",
 ]

@@ -82,8 +82,9 @@ def parse(text: str, columns: Mapping[str, Column], where: str, *, clustered: bo
     """Translate an expression.
 
     Arithmetic, comparisons, ``& | ~`` (or ``and or not``), the functions log, log1p, exp,
-    sqrt, abs, minimum, maximum, where and I, and over the cluster mean, sum and size. A
-    name that is no Python name stands between backticks; ``^`` is a power. A column of
+    sqrt, abs, minimum, maximum, where and I, over the cluster mean, sum and size, and center,
+    the deviation from the cluster mean. A name that is no Python name stands between
+    backticks; ``^`` is a power. A column of
     categories can only be compared with one of its values.
 
     Parameters
@@ -177,7 +178,7 @@ _MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ONE = ("log", "log1p", "exp", "sqrt", "abs")
 _TWO = ("minimum", "maximum")
 _BY_CLUSTER = ("mean", "sum", "size")
-FUNCTIONS = (*_ONE, *_TWO, "where", "I", *_BY_CLUSTER)
+FUNCTIONS = (*_ONE, *_TWO, "where", "I", *_BY_CLUSTER, "center")
 """Functions that an expression may call."""
 
 
@@ -320,6 +321,9 @@ class _Reader:
             inside = [self.number(self.read(node)) for node in nodes]
             self.depth -= 1
             return _Part((name, *inside), "number")
+        if name == "center":
+            mean = self.call("mean", nodes)
+            return _Part(("-", self.number(self.read(nodes[0])), mean.tree), "number")
         if name == "I":
             return self.read(nodes[0])
         if name == "where":

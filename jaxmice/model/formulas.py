@@ -326,7 +326,7 @@ class _Reader:
         numeric = column.kind in NUMBERS
         for category in expansion(column):
             if numeric or column.categories == (False, True):
-                label, found = name, self.function(f"`{name}`")
+                label, found = name, replace(self.function(f"`{name}`"), text=name)
             elif column.level != 0 and column.categories:
                 code = 1 if category is None else category
                 label = f"{name}={column.categories[code]}"

@@ -75,6 +75,8 @@ class Visit:
         Places among the further cluster columns of those that have random intercepts.
     slopes
         For each of these the columns that have a random slope there as well.
+    selection_only, outcome_only
+        Columns of a selection model that are in one of its regressions only.
     """
 
     block: str
@@ -86,6 +88,8 @@ class Visit:
     absorb: bool = False
     factors: tuple[int, ...] = ()
     slopes: tuple[tuple[Term, ...], ...] = ()
+    selection_only: frozenset[str] = frozenset()
+    outcome_only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,9 @@ class ImputationModel:
         (n,) True for rows that have no influence on the parameters.
     options
         Options of the methods as given.
+    formulas
+        Formulas as given, by block. Their products and functions are columns of `frame`
+        that `original` does not have.
     cluster
         The cluster column; the first of several.
     levels, kinds
@@ -139,6 +146,7 @@ class ImputationModel:
     where: np.ndarray
     ignore: np.ndarray
     options: dict[str, dict[str, Any]]
+    formulas: dict[str, str]
     cluster: str | None
     levels: dict[str, int]
     kinds: dict[str, str]

@@ -1,6 +1,6 @@
 """Columns that are computed from others: their rules, their order, and what is known of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -182,7 +182,7 @@ def compile_rules(rules: Mapping[str, Any], frame: Frame) -> tuple[Rule, ...]:
     Parameters
     ----------
     rules
-        Text or function by column.
+        Text, expression or function by column.
 
     Raises
     ------
@@ -211,6 +211,8 @@ def compile_rules(rules: Mapping[str, Any], frame: Frame) -> tuple[Rule, ...]:
             if logical and not function.logical:
                 raise ModelError("E30", f"{where}: {target!r} is True or False; give a condition")
             text = f"~ {function.text}"
+        elif isinstance(given, Expression):
+            function, text = given, f"~ {given.text}"
         elif callable(given):
             function = trace(given, frame, where)
             text = f"~ {getattr(given, '__name__', 'function')}()"
@@ -292,10 +294,16 @@ def fill_known(
     groups: Groups | None,
     ignore: np.ndarray,
     events: EventLog,
+    quiet: Collection[str] = (),
 ) -> Frame:
     """Give passive columns their level, and the values that follow from observed ones.
 
     Warns W16 where a rule contradicts what was observed.
+
+    Parameters
+    ----------
+    quiet
+        Columns that are not the user's; events say nothing of them.
 
     Raises
     ------
@@ -322,6 +330,7 @@ def fill_known(
         columns[rule.target] = replace(column, values=values, missing=missing)
         if len(cells):
             filled[rule.target] = (cells, decode(column, found[cells], events=events))
+        if len(cells) and rule.target not in quiet:
             events.add(
                 "deduced",
                 f"{len(cells)} missing cells of passive column {rule.target!r} follow from "

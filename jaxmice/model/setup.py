@@ -22,6 +22,15 @@ from jaxmice.model.assemble import (
 from jaxmice.model.blocks import compile_blocks, compile_sequence
 from jaxmice.model.choice import computed_columns, leave_missing, method_classes
 from jaxmice.model.constants import fill_constants, find_constants
+from jaxmice.model.formulas import (
+    add_columns,
+    blocks_of,
+    cluster_of,
+    compile_formulas,
+    given_columns,
+    lay_formulas,
+    with_formulas,
+)
 from jaxmice.model.groups import Groups
 from jaxmice.model.masks import compile_ignore, compile_where
 from jaxmice.model.model import ImputationModel, Visit
@@ -46,6 +55,7 @@ def setup(
     *,
     cluster: str | Sequence[str] | None = None,
     roles: Mapping[str, Any] | None = None,
+    formulas: Mapping[str, str] | None = None,
     blocks: Any = None,
     where: Any = "missing",
     ignore: Any = None,
@@ -93,6 +103,14 @@ def setup(
         "random"}, "*": {"pupil": "none"}}``. A mapping changes the columns that it names; a
         string of columns (fixed effects) or an expression of `jaxmice.role` is a whole row.
         An entry of the target beats one of ``"*"``, which beats the matrix or default.
+    formulas
+        Formulas in place of rows, by target: ``{"popular": "popular ~ sex * texp +
+        mean(sex) + (1 + sex | school)"}``. Terms may be columns, products of columns, and
+        functions (those of `passive`, and ``center``); ``mean(x)`` is a cluster mean, ``.``
+        all other columns, and the cluster column itself one dummy per cluster. A random
+        effect has a fixed one as well. Without random part the default method is one for a
+        single level. With several columns on the left they are a block. A formula beats
+        matrix and roles.
     blocks
         Columns that are imputed together: a dict, a list, ``"scatter"``, ``"collect"`` or
         ``"void"``. Columns in no block are not imputed.
@@ -170,7 +188,7 @@ def setup(
     events = EventLog()
     frame = encode(
         data,
-        cluster=cluster,
+        cluster=cluster_of(formulas, cluster),
         levels=levels,
         max_categories=max_categories,
         missing_cluster=missing_cluster,
@@ -181,15 +199,21 @@ def setup(
     if deductive:
         frame = deduce_level2(frame, events)
     groups = Groups(frame.clusters) if frame.clusters else None
-    names = list(frame.columns)
-    compiled = compile_blocks(blocks, names)
+    own = list(frame.columns)
+    compiled = compile_blocks(blocks_of(formulas, blocks, own), own)
     named, given = split_rules(method, passive, compiled)
     ignored = compile_ignore(ignore, frame, groups)
+    written, derived = compile_formulas(formulas, frame, compiled)
+    frame = add_columns(frame, derived)
+    names = list(frame.columns)
+    given |= derived
     rules = compile_rules(given, frame)
     shown = {rule.target: rule.text for rule in rules}
-    frame = fill_known(frame, rules, groups, ignored, events)
-    cells = compile_where(where, frame, missing & ~_missing(frame), groups)
-    computed = cells & _missing(frame)
+    frame = fill_known(frame, rules, groups, ignored, events, derived)
+    left = _missing(frame)
+    cells = compile_where(where, given_columns(frame, own), missing & ~left[:, : len(own)], groups)
+    cells = np.hstack([cells, left[:, len(own) :]])
+    computed = cells & left
     computed[:, [name not in given for name in names]] = False
     cells[:, [name in given for name in names]] = False
     multilevel = defaults == "multilevel" or (defaults == "auto" and groups is not None)
@@ -211,6 +235,7 @@ def setup(
         named,
         constants,
         passive=list(given),
+        single=[block for block, row in written.items() if not row.mixed],
         multilevel=multilevel,
         default_method=default_method,
         family=family,
@@ -225,13 +250,15 @@ def setup(
     check_ingredients(rules, frame, cells, groups, ignored)
 
     ids = find_ids(frame, groups, multilevel)
-    base = default_matrix(frame, compiled, classes, list(ids), multilevel)
+    base = default_matrix(given_columns(frame, own), compiled, classes, list(ids), multilevel)
     matrix, explicit = merge_codes(base, compiled, predictor_matrix, roles)
+    replaced = [block for block in written if explicit.loc[block].any()]
+    matrix, explicit = lay_formulas(matrix, explicit, written, frame, classes, replaced, events)
     used = {n for n, codes in matrix.items() if np.any(codes.to_numpy())}
     log_ids({n: r for n, r in ids.items() if classes and n not in used}, events)
     rows = make_rows(frame, classes, compiled, members, matrix, explicit)
     remove_circular(rows, rules, names, events)
-    opts = {} if options is None else {key: dict(value) for key, value in options.items()}
+    opts = with_formulas(options or {}, written)
     check_options(opts, rows, compiled)
     state = Rows(frame, groups, ignored, cells, rows, events)
     correct(state, constants, on_missing_predictor)
@@ -258,7 +285,15 @@ def setup(
                 random, fixed = part
                 visit = Visit(block, row.targets, built, number, fixed, random, row.absorb)
                 factors, slopes = row.factors(frame), slope_terms(part, columns)
-                visits.append(replace(visit, factors=factors, slopes=slopes))
+                visits.append(
+                    replace(
+                        visit,
+                        factors=factors,
+                        slopes=slopes,
+                        selection_only=row.with_code(-3, frame),
+                        outcome_only=row.with_code(-4, frame),
+                    )
+                )
     by_target = {
         name: [classes[block] for block in classes if name in members[block]] for name in targets
     }
@@ -274,6 +309,7 @@ def setup(
         where=cells,
         ignore=ignored,
         options=opts,
+        formulas=dict(formulas or {}),
         cluster=frame.clusters.name if frame.clusters else None,
         levels={name: column.level for name, column in frame.columns.items()},
         kinds={name: column.kind for name, column in frame.columns.items()},
