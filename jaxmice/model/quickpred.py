@@ -93,7 +93,7 @@ def quickpred(
     for name in targets:
         holes = frame.columns[name].missing
         usable = seen[:, holes].mean(axis=1) >= minpuc
-        best = np.maximum(within.loc[name], between.loc[name]).to_numpy()
+        best = np.maximum(within.loc[name].to_numpy(), between.loc[name].to_numpy())
         out.loc[name] = ((best > mincor) & usable).astype(int)
         out.loc[name, include] = 1
         out.loc[name, exclude] = 0
@@ -156,19 +156,17 @@ def _strongest(
     columns: dict[tuple[str, int], np.ndarray], frame: Frame, targets: Sequence[str], method: Kind
 ) -> pd.DataFrame:
     """Return the largest correlation of any part of a column with a target or its missingness."""
-    out = _nothing(frame, targets)
     if not targets:
-        return out
+        return _nothing(frame, targets)
     table = {}
     for key, values in columns.items():
         size = np.nanmax(np.abs(values), initial=0.0)
         table[key] = values / size if size > 0 else values
     found = pd.DataFrame(table).corr(method, min_periods=MIN_PAIRS).abs().fillna(0.0)
-    of_targets = found.loc[[key for key in columns if key[0] in targets]].groupby(level=0).max()
-    for name, group in of_targets.T.groupby(level=0):
-        own = group.loc[[key for key in group.index if key[1] >= 0]]
-        out[name] = own.max().reindex(targets)
-    return out
+    strongest = found.groupby(level=0).max()
+    parts = strongest.loc[:, [key for key in columns if key[1] >= 0]]
+    by_column = parts.T.groupby(level=0).max().T
+    return by_column.reindex(index=list(targets), columns=list(frame.columns), fill_value=0.0)
 
 
 def _nothing(frame: Frame, targets: Sequence[str]) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def suggest(
     mnar
         Columns whose values have to do with being missing, with what predicts their being
         observed but not their value: ``{"weight": {"selection": ["time"]}}``. They are
-        imputed by the selection model ``2l.2stage.heckman``.
+        imputed by the selection model ``2l.heckman``.
     family
         Table of default methods, ``"gibbs"`` or ``"micemd"``.
     levels

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -103,7 +103,7 @@ class Helper:
         incomplete = [n for n, c in columns.items() if c.missing.any() and c.level]
         within, between = relevance(self.frame, self.groups, incomplete)
         noise = 2 / np.sqrt(self.groups.J)
-        useful = np.maximum(within, between.where(between > noise, 0.0))
+        useful = within.where(within > between, between.where(between > noise, within))
         least = mincor if auxiliary == "auto" else -1.0
         self.useful = useful.where(useful > least)
         needed = [n for n in wanted if n in incomplete]
@@ -132,7 +132,7 @@ class Helper:
         for name in self.targets:
             choice = chosen[name]
             if name in self.mnar:
-                choice = Choice("2l.2stage.heckman", "", "its value has to do with being missing")
+                choice = Choice("2l.heckman", "", "its value has to do with being missing")
             elif self.analysis.dummies and columns[name].level == 1:
                 choice = self._by_dummies(columns[name], choice)
             self.methods[name], self.why[name] = choice.method, choice.reason
@@ -186,7 +186,7 @@ class Helper:
         for term in analysis.terms:
             if not term.main(self.frame):
                 self._product(row, target, term, barred, mean=lower)
-        helping = self.useful.loc[target, self.aids].dropna() if self.aids else pd.Series()
+        helping = cast(pd.Series, self.useful.reindex(columns=self.aids).loc[target]).dropna()
         for name in map(str, helping.sort_values(ascending=False, kind="stable").index):
             if name not in barred and self._varies(name, target):
                 reason = "helps: correlated with it or its missingness"
@@ -194,11 +194,10 @@ class Helper:
                 row.aids.append(quote(name))
         if 1 not in codes or flat:
             # Neither fits inside clusters nor cluster dummies leave room for these.
-            for term in [*row.between]:
-                row.drop(term)
+            for text in [*row.between]:
+                row.drop(text)
         if 1 not in codes:
-            for term, reason in row.fixed.items():
-                row.random.setdefault(term, reason)
+            row.random = row.fixed | row.random
         return row
 
     def _varies(self, name: str, target: str) -> bool:
