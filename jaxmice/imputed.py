@@ -284,6 +284,10 @@ class ImputedData:
         """
         return _outer("combine").assign(self, columns)
 
+    def save(self, path: Any) -> None:
+        """Write everything to a file for `jaxmice.load`; see `jaxmice.storage.save`."""
+        _outer("storage").save(self, path)
+
     def to_csv(self, path: Any, action: str = "long") -> None:
         """Write a text file for R's ``as.mids``; see `jaxmice.exchange.to_csv`."""
         _outer("exchange").to_csv(self, path, action)
@@ -309,6 +313,34 @@ class ImputedData:
         from jaxmice.analysis import analyze
 
         return analyze(self, model, **options)
+
+    def convergence(self, *arguments: Any, **options: Any) -> pd.DataFrame:
+        """R-hat and autocorrelation by iteration; see `jaxmice.diagnostics.convergence`."""
+        return _outer("diagnostics").convergence(self, *arguments, **options)
+
+    def converged(self, rhat: float = 1.05, ac: float = 0.2) -> pd.DataFrame:
+        """Judge the traces of every variable; see `jaxmice.diagnostics.converged`."""
+        return _outer("diagnostics").converged(self, rhat, ac)
+
+    def run_until(self, *arguments: Any, **options: Any) -> "ImputedData":
+        """Continue until R-hat is small enough; see `jaxmice.diagnostics.run_until`."""
+        return _outer("diagnostics").run_until(self, *arguments, **options)
+
+    def compare(self, columns: Any = None, by: Any = None) -> pd.DataFrame:
+        """Set imputed beside observed values; see `jaxmice.diagnostics.compare`."""
+        return _outer("diagnostics").compare(self, columns, by)
+
+    def ppc(self, statistic: Any, *arguments: Any, **options: Any) -> pd.DataFrame:
+        """Replicate observed cells and compare statistics; see `jaxmice.diagnostics.ppc`."""
+        return _outer("diagnostics").ppc(self, statistic, *arguments, **options)
+
+    def overimpute(self, *arguments: Any, **options: Any) -> Any:
+        """Hold observed cells out and draw them; see `jaxmice.diagnostics.overimpute`."""
+        return _outer("diagnostics").overimpute(self, *arguments, **options)
+
+    def to_inference_data(self) -> Any:
+        """Return the traces for ArviZ; see `jaxmice.diagnostics.to_inference_data`."""
+        return _outer("diagnostics").to_inference_data(self)
 
     def warn(self, stacklevel: int = 3) -> None:
         """Warn once if the model was changed or something went wrong on the way."""

@@ -371,6 +371,22 @@ def _depends(rule: Rule, masks: Mapping[str, np.ndarray], pool: HostPool) -> np.
     return out
 
 
+def dependent_cells(
+    rules: Sequence[Rule], frame: Frame, ignore: np.ndarray, cells: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return cells by column, (n,) each, with those that rules compute from them."""
+    pool = HostPool(
+        Groups(frame.clusters) if frame.clusters else _one_cluster(frame.n), ignore, (frame.n,)
+    )
+    out = dict(cells)
+    for rule in rules:
+        own = out.get(rule.target, np.zeros(frame.n, bool))
+        out[rule.target] = own | _depends(
+            rule, {name: out[name] for name in rule.ingredients if name in out}, pool
+        )
+    return out
+
+
 def _check_contradictions(
     rule: Rule, column: Column, frame: Frame, known: np.ndarray, found: np.ndarray
 ) -> None:
