@@ -10,6 +10,7 @@ from jaxmice.pooling.components import mixed_components
 
 LOGISTIC_VARIANCE = np.pi**2 / 3
 """Variance of the standard logistic distribution: the residual variance of a logit model."""
+LINKS = {"binomial": "logit", "poisson": "log"}
 
 
 def fit_generalised_design(
@@ -50,6 +51,8 @@ def fit_generalised_design(
         components=_components(fit, design.labels, cluster, family),
         between=design.between,
         clusters=fit.clusters,
+        link=LINKS[family],
+        design=design.maker,
     )
     return fit, stack
 

@@ -1,6 +1,7 @@
 """From a fitted model of any package to `Estimates`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,14 @@ def extract(fit: Any) -> Estimates:
     fit
         `Estimates`; an object of a registered class; a tuple of coefficients and
         covariance; a frame with columns ``term, estimate, std.error``; or any object with
-        ``params`` and ``cov_params()``, or ``coef`` and ``vcov``.
+        ``params`` and ``cov_params()`` (statsmodels) or ``cov`` (linearmodels), with
+        ``params_`` and ``variance_matrix_`` (lifelines), or with ``coef`` and ``vcov``.
 
     Raises
     ------
     AnalysisError
-        E60, when nothing of this is found.
+        E60, when nothing of this is found, or coefficients without a covariance
+        (scikit-learn).
     """
     if isinstance(fit, Estimates):
         return fit
@@ -55,12 +58,21 @@ def extract(fit: Any) -> Estimates:
             return fn(fit)
     if isinstance(fit, pd.DataFrame):
         return _from_frame(fit)
-    if hasattr(fit, "params") and hasattr(fit, "cov_params"):
+    if hasattr(fit, "params") and (hasattr(fit, "cov_params") or hasattr(fit, "cov")):
         return _from_params(fit)
+    if hasattr(fit, "params_") and hasattr(fit, "variance_matrix_"):
+        return _from_lifelines(fit)
     if hasattr(fit, "coef") and hasattr(fit, "vcov"):
         return _from_pair(fit.coef, fit.vcov() if callable(fit.vcov) else fit.vcov)
     if isinstance(fit, tuple) and len(fit) == 2:
         return _from_pair(*fit)
+    if hasattr(fit, "coef_"):
+        raise AnalysisError(
+            "E60",
+            f"{type(fit).__name__} reports coefficients without their covariance, which pooling "
+            "needs; fit the same model with statsmodels, or return a tuple (coefficients, "
+            "covariance) with a covariance from a bootstrap",
+        )
     raise AnalysisError(
         "E60",
         f"no estimates found in an object of class {type(fit).__name__}; return a tuple "
@@ -72,7 +84,8 @@ def _names(params: Any, k: int) -> tuple[str, ...]:
     index = getattr(params, "index", None)
     if index is None or callable(index):
         return tuple(f"term{i + 1}" for i in range(k))
-    return tuple(str(name) for name in index)
+    # A name of several parts, such as (parameter, covariate), is joined.
+    return tuple(":".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in index)
 
 
 def _from_pair(params: Any, cov: Any) -> Estimates:
@@ -107,20 +120,21 @@ def _from_frame(frame: pd.DataFrame) -> Estimates:
 
 
 def _from_params(fit: Any) -> Estimates:
-    """Read a result of statsmodels, or one that looks like it."""
+    """Read a result of statsmodels, linearmodels, or one that looks like them."""
     values = np.asarray(fit.params, dtype=np.float64)
     names = _names(fit.params, values.size)
     if not hasattr(fit.params, "index"):
         names = tuple(getattr(getattr(fit, "model", None), "exog_names", None) or names)
     settled = getattr(fit, "mle_retvals", None) or {}
     converged = getattr(fit, "converged", None)
+    cov = fit.cov_params() if hasattr(fit, "cov_params") else fit.cov
     return Estimates(
         names,
         values,
-        np.asarray(fit.cov_params(), dtype=np.float64),
+        np.asarray(cov, dtype=np.float64),
         df_resid=_number(fit, "df_resid"),
         nobs=_number(fit, "nobs"),
-        loglik=_number(fit, "llf"),
+        loglik=_number(fit, "llf" if hasattr(fit, "cov_params") else "loglik"),
         components=_residual_variance(fit),
         link=_link(fit),
         converged=bool(settled.get("converged", True) if converged is None else converged),
@@ -186,6 +200,31 @@ def _mixedlm_components(fit: Any) -> Components:
     )
 
 
+def _from_lifelines(fit: Any) -> Estimates:
+    """Read a regression of lifelines: what it knows grows with the events, not the rows."""
+    events = np.asarray(fit.event_observed)
+    return Estimates(
+        _names(fit.params_, len(fit.params_)),
+        np.asarray(fit.params_, dtype=np.float64),
+        np.asarray(fit.variance_matrix_, dtype=np.float64),
+        df_resid=float(events.sum() - len(fit.params_)),
+        nobs=float(len(events)),
+        loglik=_number(fit, "log_likelihood_"),
+        link="log",
+    )
+
+
+def _from_phreg(fit: Any) -> Estimates:
+    """Read a proportional hazards regression of statsmodels, as one of lifelines."""
+    status = np.asarray(fit.model.status)
+    return replace(
+        _from_params(fit),
+        df_resid=float(status.sum() - len(fit.params)),
+        nobs=float(len(status)),
+        link="log",
+    )
+
+
 def _number(fit: Any, name: str) -> float:
     try:
         return float(getattr(fit, name))
@@ -193,5 +232,6 @@ def _number(fit: Any, name: str) -> float:
         return np.nan
 
 
+register_extractor("statsmodels.duration.hazard_regression.PHRegResults", _from_phreg)
 register_extractor("statsmodels.regression.mixed_linear_model.MixedLMResults", _from_mixedlm)
 register_extractor("statsmodels.regression.mixed_linear_model.MixedLMResultsWrapper", _from_mixedlm)
