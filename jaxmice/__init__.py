@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         pool_scalar as pool_scalar,
         pool_table as pool_table,
     )
+    from jaxmice.storage import load as load, resume as resume
 
 __version__ = _version("jaxmice")
 
@@ -124,6 +125,7 @@ _LATER = {
         "md_pattern",
         "nelson_aalen",
     ),
+    "storage": ("load", "resume"),
     "pooling": (
         "PooledResults",
         "anova",

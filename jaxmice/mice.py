@@ -16,6 +16,7 @@ from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
 from jaxmice.run import Run
+from jaxmice.storage import Checkpoint
 from jaxmice.wording import near
 
 
@@ -34,6 +35,7 @@ def mice(
     precision: str | None = None,
     chunk_chains: int | None = None,
     progress: bool | Callable[[int, str], None] = False,
+    checkpoint: Any = None,
     **setup_options: Any,
 ) -> ImputedData:
     """Impute incomplete clustered data m times by chained equations.
@@ -73,6 +75,8 @@ def mice(
         change the result.
     progress
         True shows a bar; a function is called with iteration and block.
+    checkpoint
+        File that keeps what was done, for `resume` if the run is broken off.
     **setup_options
         Every other argument of `setup`: ``roles``, ``options``, ``visit_sequence``, ...
 
@@ -113,11 +117,20 @@ def mice(
         _check_names(mice, setup_options)
         model = setup(data, method, predictor_matrix, cluster=cluster, **setup_options)
     seconds = time.perf_counter() - began
-    results = _run(
-        [model], m, maxit, init, seed, device, precision, chunk_chains, progress, seconds
+    run, n_iterations = _begin(
+        [model], m, maxit, init, seed, device, precision, chunk_chains, seconds
     )
-    results[0].warn()
-    return results[0]
+    if not isinstance(progress, bool) and not callable(progress):
+        raise RunError("E53", f"progress must be True, False or a function, got {progress!r}")
+    if checkpoint is None:
+        run.advance(n_iterations, progress)
+    else:
+        record = Checkpoint(run, checkpoint, n_iterations)
+        run.advance(n_iterations, progress, record)
+        record.write()
+    imp = run.results()[0]
+    imp.warn()
+    return imp
 
 
 def replicate(
@@ -171,7 +184,11 @@ def replicate(
             )
             raise ModelError("E55", message)
     seconds = time.perf_counter() - began
-    return _run(models, m, maxit, "sample", seed, device, precision, chunk_chains, False, seconds)
+    run, n_iterations = _begin(
+        models, m, maxit, "sample", seed, device, precision, chunk_chains, seconds
+    )
+    run.advance(n_iterations)
+    return run.results()
 
 
 def _form(model: ImputationModel) -> Any:
@@ -225,7 +242,7 @@ def _iterations(maxit: Any, model: ImputationModel, events: EventLog) -> int:
     return 10
 
 
-def _run(
+def _begin(
     models: Sequence[ImputationModel],
     m: int,
     maxit: int | None,
@@ -234,16 +251,13 @@ def _run(
     device: Any,
     precision: str | None,
     chunk_chains: int | None,
-    progress: Any,
     setup_seconds: float,
-) -> list[ImputedData]:
-    """Check the arguments of a run, run the chains, and read the results."""
+) -> tuple[Run, int]:
+    """Check the arguments of a run and begin it; also return its number of iterations."""
     events = EventLog()
     n_iterations = _iterations(maxit, models[0], events)
     if chunk_chains is not None and (not _is_int(chunk_chains) or chunk_chains < 1):
         raise RunError("E53", f"chunk_chains must be a positive integer, got {chunk_chains!r}")
-    if not isinstance(progress, bool) and not callable(progress):
-        raise RunError("E53", f"progress must be True, False or a function, got {progress!r}")
     device, precision = resolve(device, precision)
     run = Run.begin(
         models,
@@ -256,5 +270,4 @@ def _run(
         events=events,
         setup_seconds=setup_seconds,
     )
-    run.advance(n_iterations, progress)
-    return run.results()
+    return run, n_iterations

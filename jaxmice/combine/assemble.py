@@ -108,20 +108,47 @@ def agree(a: pd.Series, b: pd.Series) -> np.ndarray:
     return out
 
 
-def _describe(
-    data: pd.DataFrame, where: np.ndarray, like: Sequence[ImputationModel], cluster: Any
+def describe(
+    data: pd.DataFrame, where: np.ndarray, reading: Mapping[str, Any], **shown: Any
 ) -> ImputationModel:
-    """Return a model that says how columns are read, and by which methods they were imputed."""
-    reading: dict[str, Any] = {"cluster": cluster}
-    for model in reversed(like):
-        reading |= {name: model.arguments[name] for name in READING if name in model.arguments}
-        clusters = model.frame.clusters
-        reading["cluster"] = [*clusters.names] if clusters else reading["cluster"]
-    if reading.get("levels"):
-        reading["levels"] = {k: v for k, v in reading["levels"].items() if k in data}
+    """Return a model that nothing is imputed by, of data that were imputed.
+
+    Parameters
+    ----------
+    data
+        The data, n rows and p columns.
+    where
+        (n, p) cells that were imputed.
+    reading
+        Arguments of `setup` that say how columns are read.
+    **shown
+        What the model says of how they were imputed, such as ``method``.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxMiceWarning)
         model = setup(data, "", where="none", deductive=False, screen="off", **reading)
+    # Set-up fills columns of which a single value is known; here they are as they are.
+    frame = replace(model.frame, data=data)
+    return replace(model, frame=frame, where=where, events=EventLog(), **shown)
+
+
+def reading_of(model: ImputationModel) -> dict[str, Any]:
+    """Return the arguments of `setup` by which the columns of a model were read."""
+    out = {name: model.arguments[name] for name in READING if name in model.arguments}
+    clusters = model.frame.clusters
+    return {**out, "cluster": [*clusters.names] if clusters else None}
+
+
+def _describe(
+    data: pd.DataFrame, where: np.ndarray, like: Sequence[ImputationModel], cluster: Any
+) -> ImputationModel:
+    """Return a model of data that were imputed by several models, or elsewhere."""
+    reading: dict[str, Any] = {"cluster": cluster}
+    for model in reversed(like):
+        reading |= {name: value for name, value in reading_of(model).items() if value is not None}
+    if reading.get("levels"):
+        reading["levels"] = {k: v for k, v in reading["levels"].items() if k in data}
+    model = describe(data, where, reading)
     blocks, method = dict(model.blocks), dict(model.method)
     matrix, visits = model.predictor_matrix, []
     for other in like:
@@ -133,13 +160,10 @@ def _describe(
         matrix = other.predictor_matrix.combine_first(matrix)
     return replace(
         model,
-        frame=replace(model.frame, data=data),
-        where=where,
         blocks=blocks,
         method=method,
         predictor_matrix=matrix.reindex(list(blocks), columns=list(data)).fillna(0).astype(int),
         visit_sequence=tuple(visits),
-        events=EventLog(),
     )
 
 

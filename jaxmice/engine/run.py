@@ -160,6 +160,21 @@ class Session:
             self._synchronise(chunk)
         self._check_between()
 
+    @staticmethod
+    def _name(step: Step) -> tuple[str, str]:
+        """Return block and targets of a visit: visits of the same share their state."""
+        return step.block, "+".join(step.targets)
+
+    def _blank_state(self, step: Step, chunk: Chunk) -> Any:
+        return blank_state(
+            step.method,
+            self.problem.data,
+            step.spec,
+            chunk.columns,
+            uses_means=step.uses_means,
+            leave_one_out=self.problem.leave_one_out,
+        )
+
     def _keys(self, chunk: Chunk, iteration: int, block: str, number: int) -> Any:
         return streams.visit_keys(self._roots, chunk.chains, iteration, block, number)
 
@@ -167,17 +182,14 @@ class Session:
         """Visit one target in all chains."""
         problem, traces = self.problem, []
         options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
-        name = "+".join(step.targets)
-        key = (step.block, name)
+        key = block, name = self._name(step)
         for chunk in self._chunks:
             first = key not in chunk.states
             if first:
-                chunk.states[key] = blank_state(
-                    step.method, problem.data, step.spec, chunk.columns, **options
-                )
+                chunk.states[key] = self._blank_state(step, chunk)
             n_steps, fresh = step.method.schedule(first=first)
             chunk.columns, drawn, chunk.states[key], trace = compiling.visit()(
-                self._keys(chunk, self.iteration, f"{step.block}/{name}", step.number),
+                self._keys(chunk, self.iteration, f"{block}/{name}", step.number),
                 step.method,
                 problem.data,
                 step.spec,
@@ -320,6 +332,51 @@ class Session:
         if not self.traces:
             return np.zeros(shape)
         return np.stack([now[target][name] for now in self.traces], axis=1)
+
+    def dump(self) -> dict[str, Any]:
+        """Return everything that the future of the chains depends on, as arrays of numpy."""
+        chunks = [
+            {
+                "chains": chunk.chains,
+                "keep": chunk.keep,
+                "columns": chunk.columns,
+                "drawn": chunk.drawn,
+                "states": {key: jax.tree.leaves(state) for key, state in chunk.states.items()},
+            }
+            for chunk in self._chunks
+        ]
+        traces = jax.tree.map(lambda *values: np.stack(values), *self.traces) if self.traces else {}
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "chains": self.chains,
+            "chunks": jax.tree.map(np.asarray, chunks),
+            "traces": traces,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take up what `dump` returned, in a session of the same problem, seed and precision."""
+        self.iteration, self.seconds = saved["iteration"], saved["seconds"]
+        self.chains = saved["chains"]
+        self.traces = [
+            jax.tree.map(lambda values, t=t: values[t], saved["traces"])
+            for t in range(self.iteration)
+        ]
+        with self._scope():
+            self._chunks = [self._restored(part) for part in saved["chunks"]]
+
+    def _restored(self, saved: dict[str, Any]) -> Chunk:
+        chunk = Chunk(saved["chains"], int(saved["keep"]), drawn=saved["drawn"])
+        if saved["columns"] is None:
+            return chunk
+        chunk.columns = jnp.asarray(saved["columns"])
+        for key, leaves in saved["states"].items():
+            step = next(s for s in self.problem.steps if self._name(s) == key)
+            blank = self._blank_state(step, chunk)
+            structure = jax.tree.structure(blank)
+            chunk.states[key] = jax.tree.unflatten(structure, [jnp.asarray(x) for x in leaves])
+        self._synchronise(chunk)
+        return chunk
 
     def copy(self, events: EventLog) -> "Session":
         """Return a session that can be advanced without touching this one."""

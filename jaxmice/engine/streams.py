@@ -18,6 +18,15 @@ IMPLEMENTATION = "threefry2x32"
 PURPOSES = ("init", "step", "impute")
 
 
+def settings() -> dict[str, object]:
+    """Return what random numbers depend on besides their seed."""
+    partitionable = getattr(jax.config, "jax_threefry_partitionable", True)
+    return {
+        "implementation": IMPLEMENTATION,
+        "jax_threefry_partitionable": bool(partitionable),
+    }
+
+
 def as_keys(words: UInt32[Array, "*n 2"]) -> Key[Array, "*n"]:
     """Turn words into keys of JAX."""
     return jax.random.wrap_key_data(words, impl=IMPLEMENTATION)
