@@ -74,7 +74,7 @@ class ByRow:
 def row_layers(frame: Frame, layers: Sequence[Sporadic], amputed: Sequence[str]) -> ByRow:
     """Compute what is the same in all replicates."""
     codes, _, J = clusters_in(frame)
-    freq = np.array([1.0 if layer.freq is None else layer.freq for layer in layers])
+    freq = np.array([1.0 if layer.freq is None else layer.freq for layer in layers], float)
     freq /= max(freq.sum(), 1e-300)
     patterns = [
         _pattern(frame, layer, k + 1, float(f), amputed)

@@ -80,9 +80,7 @@ class Sporadic:
             raise _wrong(self, "icc must be 0 with prop_by_cluster, which fixes every cluster")
         lone = [name for name in self.weights_sd if name not in {**self.within, **self.weights}]
         if lone:
-            raise _wrong(
-                self, f"weights_sd of {lone} need a weight in within or weights (0 will do)"
-            )
+            raise _wrong(self, f"weights_sd of {lone} need weights, in within or weights")
         if self.freq is not None and not self.freq > 0:
             raise _wrong(self, f"freq must be above 0, got {self.freq!r}")
 
