@@ -33,6 +33,7 @@ PSI = np.array([[0.0064, -0.00129], [-0.00129, 0.00035]])
 METHODS = {
     "`2l.2stage.norm` and `2l.2stage.bin`": ("2l.2stage.norm", "2l.2stage.bin"),
     "`2l.glm.norm` and `2l.glm.bin`": ("2l.glm.norm", "2l.glm.bin"),
+    "`2l.jomo`": ("2l.jomo", "2l.jomo"),
 }
 BIAS_LIMIT, COVERAGE_LIMIT = 0.05, 0.03
 

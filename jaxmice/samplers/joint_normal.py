@@ -470,13 +470,20 @@ def draw_beta(
     outside = jnp.einsum("abg,lmg->albm", _by_group(sums), precision, precision="highest")
     left = jnp.einsum("alg,lmg->am", residuals.s, precision, precision="highest")
     f, live = p - q, jnp.repeat(sums.x_live, r)
-    typical = jnp.diagonal(jnp.mean(precision, axis=2))
-    weight = prior.penalty * typical + prior.beta_precision
+    weight = prior.penalty * _typical(precision, sums) + prior.beta_precision
     inner = both[:-1, :-1].reshape(p, r, p, r).at[q:, :, q:].add(outside.reshape(f, r, f, r))
     matrix = inner.reshape(p * r, p * r) + jnp.diag(jnp.where(live, jnp.ravel(weight), 1))
     shift = both[:-1, -1].reshape(p, r).at[q:].add(left) - weight * residuals.beta
     drawn = draw_normal(z, matrix, jnp.ravel(shift)).reshape(p, r)
     return jnp.where(sums.x_live[:, None], residuals.beta + drawn, 0)
+
+
+def _typical(precision: Float[Array, "r r G"], sums: Sums) -> Float[Array, " r"]:
+    """Return the mean precision of every response over the clusters that exist."""
+    each = jnp.einsum("iig->ig", precision)
+    if each.shape[1] == 1:
+        return each[:, 0]
+    return jnp.mean(each, axis=1, where=sums.cluster_live)
 
 
 def _by_group(sums: Sums) -> Float[Array, "f f G"]:
