@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     from jaxmice.analysis import (
         Analyses as Analyses,
         analyze as analyze,
+        complete_case as complete_case,
         lmm as lmm,
         multilevel_r2 as multilevel_r2,
         register_extractor as register_extractor,
+        with_ as with_,
     )
     from jaxmice.combine import (
         as_imputed as as_imputed,
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         read_stata_mi as read_stata_mi,
     )
     from jaxmice.missingness import (
+        check_icc as check_icc,
         cluster_missing as cluster_missing,
         fico as fico,
         flux as flux,
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
         is_monotone as is_monotone,
         md_pairs as md_pairs,
         md_pattern as md_pattern,
+        missingness_table as missingness_table,
         nelson_aalen as nelson_aalen,
     )
     from jaxmice.pooling import (
@@ -83,6 +87,7 @@ if TYPE_CHECKING:
         compare_models as compare_models,
         constraint_test as constraint_test,
         how_many_imputations as how_many_imputations,
+        mix_draws as mix_draws,
         pool as pool,
         pool_chi2 as pool_chi2,
         pool_correlations as pool_correlations,
@@ -92,6 +97,7 @@ if TYPE_CHECKING:
         pool_scalar as pool_scalar,
         pool_table as pool_table,
     )
+    from jaxmice.repeated import boot_mi as boot_mi, two_stage as two_stage
     from jaxmice.storage import load as load, resume as resume
 
 __version__ = _version("jaxmice")
@@ -105,7 +111,15 @@ _LATER = {
         "ampute",
         "multilevel_ampute",
     ),
-    "analysis": ("Analyses", "analyze", "lmm", "multilevel_r2", "register_extractor"),
+    "analysis": (
+        "Analyses",
+        "analyze",
+        "complete_case",
+        "lmm",
+        "multilevel_r2",
+        "register_extractor",
+        "with_",
+    ),
     "combine": ("as_imputed", "cbind", "from_list", "ibind", "rbind"),
     "exchange": (
         "read_data",
@@ -116,6 +130,7 @@ _LATER = {
         "read_stata_mi",
     ),
     "missingness": (
+        "check_icc",
         "cluster_missing",
         "fico",
         "flux",
@@ -123,8 +138,10 @@ _LATER = {
         "is_monotone",
         "md_pairs",
         "md_pattern",
+        "missingness_table",
         "nelson_aalen",
     ),
+    "repeated": ("boot_mi", "two_stage"),
     "storage": ("load", "resume"),
     "pooling": (
         "PooledResults",
@@ -132,6 +149,7 @@ _LATER = {
         "compare_models",
         "constraint_test",
         "how_many_imputations",
+        "mix_draws",
         "pool",
         "pool_F",
         "pool_chi2",

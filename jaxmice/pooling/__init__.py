@@ -6,6 +6,7 @@ from jaxmice.pooling.correlations import (
     PooledCorrelations as PooledCorrelations,
     pool_correlations as pool_correlations,
 )
+from jaxmice.pooling.draws import MixedDraws as MixedDraws, mix_draws as mix_draws
 from jaxmice.pooling.estimates import (
     Components as Components,
     Design as Design,
