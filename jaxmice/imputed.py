@@ -314,6 +314,15 @@ class ImputedData:
 
         return analyze(self, model, **options)
 
+    def analyze_numpyro(self, model: Any, data_fn: Any, **options: Any) -> Any:
+        """Draw from the posteriors of a numpyro model given each completed data set.
+
+        See `jaxmice.analysis.analyze_numpyro`.
+        """
+        from jaxmice.analysis import analyze_numpyro
+
+        return analyze_numpyro(self, model, data_fn, **options)
+
     def convergence(self, *arguments: Any, **options: Any) -> pd.DataFrame:
         """R-hat and autocorrelation by iteration; see `jaxmice.diagnostics.convergence`."""
         return _outer("diagnostics").convergence(self, *arguments, **options)

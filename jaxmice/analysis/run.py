@@ -3,7 +3,9 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
+
+import pandas as pd
 
 from jaxmice.analysis.analyses import Analyses
 from jaxmice.analysis.design import Filled, build_design, variables
@@ -12,8 +14,8 @@ from jaxmice.analysis.generalised import fit_generalised_design
 from jaxmice.analysis.likelihood import FunctionLikelihood, GeneralisedLikelihood, MixedLikelihood
 from jaxmice.analysis.mixed import fit_design
 from jaxmice.analysis.single import SingleLevel
-from jaxmice.errors import AnalysisError, JaxMiceWarning
-from jaxmice.pooling import extract, stack_estimates
+from jaxmice.errors import AnalysisError, DataError, JaxMiceWarning
+from jaxmice.pooling import PooledResults, extract, stack_estimates
 
 Model = str | Callable[[Any], Any]
 
@@ -133,6 +135,72 @@ def analyze(
             stacklevel=2,
         )
     return result
+
+
+def with_(imp: Any, model: Model, **options: Any) -> Analyses:
+    """Fit a model to every completed data set: `analyze` by the name that users of R look for.
+
+    Parameters
+    ----------
+    imp, model, options
+        See `analyze`.
+    """
+    return analyze(imp, model, **options)
+
+
+def complete_case(data: pd.DataFrame, model: Model, **options: Any) -> PooledResults:
+    """Fit a model to the complete rows of a data frame, to compare with imputed data.
+
+    Parameters
+    ----------
+    data
+        Data with holes. Rows with a missing value in a column of the formula are left
+        out; for a function, rows with a missing value in any column.
+    model
+        A formula, or a function of a data frame, see `analyze`.
+    options
+        Options of `analyze`.
+
+    Returns
+    -------
+    PooledResults
+        Of one fit: its table has the columns of pooled ones.
+
+    Raises
+    ------
+    DataError
+        E01, when ``data`` is not a data frame.
+    AnalysisError
+        As `analyze`.
+
+    Examples
+    --------
+    >>> import jaxmice as jm
+    >>> d = jm.datasets.load_popmis()
+    >>> jm.complete_case(d, "popular ~ sex + (1 | school)").glance()["nobs"].item()
+    1152.0
+    """
+    if not isinstance(data, pd.DataFrame):
+        raise DataError("E01", f"data must be a pandas DataFrame, got {type(data).__name__}")
+    fits = analyze(_Observed(data, callable(model)), model, **options)
+    with warnings.catch_warnings():
+        # One data set is what was asked for.
+        warnings.filterwarnings("ignore", "W27", JaxMiceWarning)
+        return fits.pool()
+
+
+class _Observed:
+    """A data frame in place of imputed data, with nothing imputed."""
+
+    m = 1
+    imp: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, data: pd.DataFrame, whole_rows: bool) -> None:
+        self.data = data.dropna() if whole_rows else data
+        self.where = pd.DataFrame(index=data.index)
+
+    def complete(self, number: int) -> pd.DataFrame:
+        return self.data
 
 
 def _mixed(imp: Any, formula: MixedFormula, engine: str, reml: bool, quadrature: int) -> Analyses:

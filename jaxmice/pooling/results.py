@@ -260,7 +260,7 @@ class PooledResults:
                 "m": [self.m],
                 "nobs": [float(nobs.min()) if nobs.size else np.nan],
                 "converged": [int(self.stack.converged.sum())],
-                "fmi": [float(np.nanmax(self.pooled.fmi, initial=np.nan))],
+                "fmi": [float(np.fmax.reduce(self.pooled.fmi, initial=np.nan))],
             }
         )
 
