@@ -12,7 +12,7 @@ from jaxmice.errors import DataError, PoolError
 from jaxmice.imputed import ImputedData
 from jaxmice.mice import mice
 from jaxmice.model import ImputationModel
-from jaxmice.pooling import ImputationsNeeded, PooledResults, extract, how_many_imputations, pool
+from jaxmice.pooling import ImputationsNeeded, PooledResults, how_many_imputations, pool
 
 Numbers = NDArray[np.float64]
 
