@@ -85,7 +85,10 @@ def load(path: Any) -> ImputedData:
     """
     content, arrays = archive.read(path)
     if content["kind"] == "run":
-        return restore(path, content, arrays).results()[0]
+        run = restore(path, content, arrays)
+        if run.session.iteration == 0:
+            run.advance(0)  # written before there were starting values
+        return run.results()[0]
     saved = unpack(content["content"], arrays)
     model = describe(saved["data"], saved["where"], saved["reading"], **saved["shown"])
     return ImputedData(

@@ -112,7 +112,7 @@ def restore(path: Any, content: dict[str, Any], arrays: list[np.ndarray]) -> Run
         warnings.simplefilter("ignore", JaxMiceWarning)
         model = setup(unpack(content["data"], arrays), **arguments)
     before, now = unpack(content["outcome"], arrays), _outcome(model)
-    if differing := [name for name in now if not np.array_equal(before[name], now[name])]:
+    if differing := [name for name in now if not np.array_equal(before.get(name), now[name])]:
         message = f"{str(path)!r} is of version {content['version']}, which made another model of "
         raise DataError(CODE, f"{message}the same data: {', '.join(differing)} differ")
     if content["random"] != settings():
