@@ -1,19 +1,21 @@
 """Looking at missing data before imputing them.
 
 `md_pattern`, `md_pairs` and `flux` show which columns are missing together, `cluster_missing`
-tells sporadic from systematic missingness, `missingness_table` and `propensity` say what goes
-with it, and `icc` says how much of a variable lies between clusters, which is what an
-imputation that ignores the clusters destroys.
+tells sporadic from systematic missingness, `missingness_table` says what goes with it, and
+`icc` how much of a variable lies between clusters, which is what an imputation that ignores
+the clusters destroys.
 """
 
 from jaxmice.missingness.clusters import ClusterMissing, cluster_missing
 from jaxmice.missingness.flux import fico, flux, md_pairs
 from jaxmice.missingness.hazard import nelson_aalen
-from jaxmice.missingness.intraclass import icc
+from jaxmice.missingness.intraclass import check_icc, icc
 from jaxmice.missingness.patterns import is_monotone, md_pattern
+from jaxmice.missingness.predictors import missingness_table
 
 __all__ = [
     "ClusterMissing",
+    "check_icc",
     "cluster_missing",
     "fico",
     "flux",
@@ -21,5 +23,6 @@ __all__ = [
     "is_monotone",
     "md_pairs",
     "md_pattern",
+    "missingness_table",
     "nelson_aalen",
 ]
