@@ -184,10 +184,21 @@ def formula_terms(part: str, text: str, known: Sequence[str]) -> list[Factors]:
     """Return the terms of a part of a formula; ``.`` stands for the known columns."""
     from formulaic import Formula
 
-    context = {"__formulaic_variables_available__": list(known)}
+    # Stand-ins, because a name between backticks may be any text.
+    names = list(dict.fromkeys([*known, *re.findall("`([^`]+)`", part)]))
+    plain = re.sub("`([^`]+)`", lambda found: f"_quoted{names.index(found[1])}_", part)
+
+    def given(factor: str) -> str:
+        whole = re.fullmatch(r"_quoted(\d+)_", factor)
+        if whole:
+            return names[int(whole[1])]
+        return re.sub(r"_quoted(\d+)_", lambda found: f"`{names[int(found[1])]}`", factor)
+
+    available = [name if name.isidentifier() else f"_quoted{i}_" for i, name in enumerate(names)]
+    context = {"__formulaic_variables_available__": available[: len(known)]}
     try:
-        terms = cast(Any, Formula)(part, _context=context)
-        found = [tuple(str(factor.expr) for factor in term.factors) for term in terms]
+        terms = cast(Any, Formula)(plain, _context=context)
+        found = [tuple(given(str(factor.expr)) for factor in term.factors) for term in terms]
     except Exception as error:  # formulaic has many
         reason = str(error).splitlines()[0]
         raise ModelError(CODE, f"formula {text!r} cannot be read at {part!r}: {reason}") from error

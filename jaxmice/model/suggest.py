@@ -88,9 +88,10 @@ class Suggestion:
             f"To impute for {self.formula}",
             f"{frame.n} rows{clusters} of {self.model.cluster}",
         ]
-        for name, text in self.formulas.items():
+        roles = self.model.roles()
+        for name in self.why:
             lines += ["", *self._heading(name, own[name].isna(), self.method[name])]
-            lines.append(f"  {text}")
+            lines.append(f"  {self.formulas.get(name) or roles[name]}")
             lines += self._reasons(name)
         for name, rule in self.passive.items():
             lines += ["", *self._heading(name, own[name].isna(), f"its rule, {rule}")]
@@ -100,8 +101,7 @@ class Suggestion:
 
     def _heading(self, name: str, missing: pd.Series, method: str) -> list[str]:
         reason = f": {self.why[name]}" if name in self.why else ""
-        share = f"{missing.sum()} of {len(missing)} missing, {missing.mean():.0%}"
-        return [f"{name} ({share}) by {method}{reason}"]
+        return [f"{name} ({missing.sum()} of {len(missing)} missing) by {method}{reason}"]
 
     def _reasons(self, target: str) -> list[str]:
         notes = self.notes[self.notes["target"] == target]

@@ -294,9 +294,9 @@ class Helper:
             )
         roles = dict.fromkeys(self.frame.columns, "none") | {self.clusters.name: "cluster"}
         plain = {quote(name): name for name in self.frame.columns}
-        for term, reason in row.random.items():
-            if term in plain:
-                roles[plain[term]] = "random"
+        for term, reason in row.fixed.items():
+            if term in plain and plain[term] not in chosen:
+                roles[plain[term]] = "fixed"
                 self.notes.append((target, term, reason))
         for name in chosen:
             roles[name] = "selection"
