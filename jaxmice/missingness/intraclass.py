@@ -151,7 +151,8 @@ def _icc_of_frame(
                 "E06", f"column {name!r} is {column.kind}; an ICC is for numbers: recode it"
             )
         y, own = column.values[~column.missing], codes[~column.missing]
-        row = {"variable": name, "level": column.level} | _anova(name, y, own, conf, truncate)
+        row: dict[str, Any] = {"variable": name, "level": column.level}
+        row |= _anova(name, y, own, conf, truncate)
         if method != "anova" and row["within"] > 0:
             row |= _mixed(name, y, np.unique(own, return_inverse=True)[1], method, conf)
             row["design_effect"] = 1 + (row["n0"] - 1) * row["icc"]
@@ -167,6 +168,7 @@ def _mixed(name: str, y: np.ndarray, group: np.ndarray, method: str, conf: float
 
     ones = np.ones((len(y), 1))
     if method == "reml":
+        fit: Any
         with precision_scope("float64"):
             fit = fit_linear_mixed(y[None], ones, ones, group)
         within, jacobian = float(fit.sigma2[0]), fit.psi_jacobian()[0, 0, 0]
@@ -299,7 +301,7 @@ def check_icc(data: pd.DataFrame, cluster: str, *, conf: float = 0.95) -> pd.Dat
         else:
             try:
                 found = icc(data, cluster, [name], conf=conf).iloc[0]
-                row |= found[["icc", "ci_low", "ci_high", "design_effect"]].to_dict()
+                row |= {key: found[key] for key in ("icc", "ci_low", "ci_high", "design_effect")}
                 advice = _advice(**row)
             except DataError as error:
                 if error.code != "E16":
