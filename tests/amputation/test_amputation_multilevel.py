@@ -107,8 +107,8 @@ def test_mar_does_not_see_what_goes_missing() -> None:
     by_cluster = np.bincount(codes, noise * y) / np.sqrt(np.bincount(codes, spread * y**2))
     assert stats.chi2.sf(by_cluster @ by_cluster, 200) > FALSE_ALARM_RATE
     # and the probability is a function of x, z and the cluster alone
-    twin = data.assign(y=np.random.default_rng(0).normal(size=len(data)), w=1.0)
-    again = multilevel_ampute(twin.assign(w=data["x"] ** 2), "g", layer, seed=3)
+    twin = data.assign(y=np.random.default_rng(0).normal(size=len(data)), w=data["x"] ** 2)
+    again = multilevel_ampute(twin, "g", layer, seed=3)
     pd.testing.assert_series_equal(made.prob, again.prob)
 
 
@@ -313,11 +313,17 @@ Bad = tuple[str, dict[str, Any]]
 BAD: dict[str, Bad] = {
     "nothing": ("E57: nothing to do", {}),
     "layer": ("E57: expected one or a list of Sporadic", {"sporadic": Systematic("y", 0.2)}),
-    "column": ("E12: sporadic 1: column 'Y' not found; did you mean 'y'", {"sporadic": ["Y"]}),
+    "column": (
+        "E12: sporadic 1: column 'Y' not found; did you mean 'y'",
+        {"sporadic": Sporadic("Y")},
+    ),
     "term": ("E12: .*'X' not found", {"sporadic": Sporadic("y", weights={"X": 1})}),
     "cluster label": ("E12: cluster 'c99'", {"systematic": Systematic("y", clusters=["c99"])}),
     "cluster column": ("E57: .* cluster column 'g'", {"sporadic": Sporadic("g")}),
-    "varies": ("E14: level2 1: column 'y' .* varies in clusters 'c0', 'c1'", {"level2": "y"}),
+    "varies": (
+        "E14: level2 1: column 'y' .* varies in clusters 'c0', 'c1'",
+        {"level2": Level2("y", 0.2)},
+    ),
     "constant": ("E20: sporadic 1: column 'z' is constant", {"sporadic": Sporadic("z")}),
     "own value": ("E38: sporadic 1: weight on 'y'", {"sporadic": Sporadic("y", weights={"y": 1})}),
     "lost value": (
@@ -363,12 +369,7 @@ BAD: dict[str, Bad] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_calls_are_named(case: str) -> None:
-    message, given = BAD[case]
-    arguments = dict(given)
-    if arguments.get("sporadic") == ["Y"]:
-        arguments["sporadic"] = [Sporadic("Y")]
-    if arguments.get("level2") == "y":
-        arguments["level2"] = Level2("y", 0.2)
+    message, arguments = BAD[case]
     with pytest.raises(AmputeError, match=message):
         multilevel_ampute(DATA, "g", **arguments)
 
