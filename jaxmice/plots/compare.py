@@ -142,6 +142,51 @@ def plot_density(imp: "ImputedData", variable: str, *, ax: "Axes | None" = None)
     return ax
 
 
+def plot_hist(imp: "ImputedData", variable: str, *, ax: "Axes | None" = None) -> "Axes":
+    """Draw a histogram of the observed values and the outlines of those of each imputation.
+
+    Heights are shares of their own values, so that all compare directly.
+
+    Parameters
+    ----------
+    imp
+        Result of an imputation.
+    variable
+        A numeric imputed variable.
+    ax
+        Axes to draw on; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on.
+
+    Raises
+    ------
+    ValueError
+        `variable` was not imputed or is not numeric.
+    """
+    groups = observed_and_imputed(imp, variable)
+    ax = single(ax, (4.6, 3.0))
+    edges = np.histogram_bin_edges(np.concatenate(groups[:2]), bins="sturges")
+    if np.ptp(groups[0]) <= 30 and (groups[0] == np.round(groups[0])).all():
+        # Whole numbers have a bar each.
+        edges = np.arange(groups[0].min() - 0.5, groups[0].max() + 1)
+    ends = [min(values.min() for values in groups), max(values.max() for values in groups)]
+    edges[[0, -1]] = min(ends[0], edges[0]), max(ends[1], edges[-1])
+    for i, values in enumerate(groups):
+        share = np.histogram(values, edges)[0] / len(values)
+        if i == 0:
+            ax.stairs(share, edges, fill=True, color=OBSERVED, alpha=0.35, label="observed")
+        else:
+            label = f"{imp.m} imputations" if i == 1 else None
+            ax.stairs(share, edges, color=IMPUTED, alpha=0.6, label=label)
+    ax.set(xlabel=variable, ylabel="share of values", ylim=(0, None))
+    tidy(ax, lines="y")
+    legend(ax)
+    return ax
+
+
 def _size(m: int) -> tuple[float, float]:
     return min(max(3.6, 0.28 * (m + 1) + 0.8), 9.0), 3.0
 

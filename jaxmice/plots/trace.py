@@ -81,6 +81,7 @@ def plot_trace(
         row[0].set_ylabel(name)
     for panel, what in zip(axes[0], stats, strict=True):
         panel.set_title(LABELS[what])
+        tidy(panel, lines="y")
     for panel in axes[-1]:
         panel.set_xlabel("iteration")
     return axes
