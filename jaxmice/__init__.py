@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         pool_table as pool_table,
     )
     from jaxmice.repeated import boot_mi as boot_mi, two_stage as two_stage
+    from jaxmice.sklearn import MICEImputer as MICEImputer
     from jaxmice.storage import load as load, resume as resume
 
 __version__ = _version("jaxmice")
@@ -142,6 +143,7 @@ _LATER = {
         "nelson_aalen",
     ),
     "repeated": ("boot_mi", "two_stage"),
+    "sklearn": ("MICEImputer",),
     "storage": ("load", "resume"),
     "pooling": (
         "PooledResults",

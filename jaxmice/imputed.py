@@ -233,6 +233,45 @@ class ImputedData:
         run, number = self._run
         return run.extend(more, further, progress).results()[number]
 
+    def impute_new(self, newdata: pd.DataFrame, maxit: int = 1) -> "ImputedData":
+        """Impute rows that had no part in the estimation.
+
+        In every chain the parameters are drawn given the completed old rows, on which the new
+        ones have no influence. A new row of a known cluster is imputed with that cluster's
+        effects; a new cluster's effects are drawn from the population.
+
+        Parameters
+        ----------
+        newdata
+            Frame with the columns of `data`; a column that was complete there gets its
+            default method.
+        maxit
+            Iterations; several incomplete columns want a few.
+
+        Returns
+        -------
+        ImputedData
+            The new rows, m times.
+
+        Raises
+        ------
+        DataError
+            E35: columns, kinds or categories differ. E14: a column that is constant in
+            clusters differs from the old rows of a cluster.
+        RunError
+            E71: these imputations are not the result of a run.
+
+        Examples
+        --------
+        >>> import jaxmice as jm
+        >>> d = jm.datasets.load_popmis()[["school", "popular", "sex", "texp"]]
+        >>> old, new = d[d["school"] <= 80], d[d["school"] > 80]
+        >>> imp = jm.mice(old, m=2, cluster="school", method="2l.pan", seed=1)
+        >>> len(imp.impute_new(new).complete(1)) == len(new)
+        True
+        """
+        return _outer("newdata").impute_new(self, newdata, maxit)
+
     def filter(self, rows: Any) -> "ImputedData":
         """Return some of the rows.
 
@@ -350,6 +389,27 @@ class ImputedData:
     def to_inference_data(self) -> Any:
         """Return the traces for ArviZ; see `jaxmice.diagnostics.to_inference_data`."""
         return _outer("diagnostics").to_inference_data(self)
+
+    def report(self, path: Any, pooled: Any = None, title: str = "Imputation") -> None:
+        """Write a page of HTML that shows the model, the holes, and what was imputed.
+
+        One file, readable without a network, on a phone and by screen readers.
+
+        Parameters
+        ----------
+        path
+            The file, such as ``"report.html"``.
+        pooled
+            Pooled results or analyses to show as well.
+        title
+            Title of the page.
+
+        Raises
+        ------
+        DataError
+            E70, when the file cannot be written.
+        """
+        _outer("report").report(self, path, pooled, title)
 
     def warn(self, stacklevel: int = 3) -> None:
         """Warn once if the model was changed or something went wrong on the way."""

@@ -77,6 +77,15 @@ class Run:
         seconds = {"setup": setup_seconds + time.perf_counter() - began}
         return cls(models, init, prepared, session, seconds)
 
+    def begin_with(self, target: str, rows: np.ndarray, values: np.ndarray) -> None:
+        """Let the cells (k,) of a column begin with values (k, m), coded, in the user's units."""
+        problem, place = self.prepared.problem, self.prepared.blocks[0].positions(rows)
+        if target not in [problem.targets[index] for index in problem.carried]:
+            return
+        scale = self.prepared.scales[0][target]
+        coded = (values[place >= 0] - scale.location) / scale.scale
+        self.session.begin_with(target, place[place >= 0], coded.T)
+
     def advance(
         self, n_iterations: int, progress: Any = False, after: Callable[[], None] | None = None
     ) -> None:
