@@ -177,9 +177,13 @@ class ImputationModel:
         """
         return roles_of(self.predictor_matrix)
 
-    def __str__(self) -> str:
-        header = ["target", "method", "cluster", "random", "fixed", "means"]
-        rows = [header]
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return what imputes every target: target, method, and the columns of each role.
+
+        Cluster columns, columns with random effects, those with fixed effects only, and
+        those whose cluster means are predictors, each as text; ``1`` is the intercept.
+        """
+        rows: list[tuple[str, ...]] = []
         for visit in self.visits:
             terms = visit.random + visit.fixed
             named = ", ".join(visit.targets)
@@ -191,16 +195,20 @@ class ImputationModel:
             elif type(visit.method).needs_cluster:
                 cluster = self._clusters(visit)
             rows.append(
-                [
+                (
                     named,
                     type(visit.method).name,
                     cluster,
                     self._columns(term for term in visit.random if not term.mean),
                     self._columns(term for term in visit.fixed if not term.mean),
                     self._columns(term for term in terms if term.mean),
-                ]
+                )
             )
-        rows += [[name, text, "", "", "", ""] for name, text in self.passive.items()]
+        return rows + [(name, text, "", "", "", "") for name, text in self.passive.items()]
+
+    def __str__(self) -> str:
+        header = ("target", "method", "cluster", "random", "fixed", "means")
+        rows = [header, *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -13,7 +13,7 @@ from jaxmice.plots import (
     plot_strip,
     plot_trace,
 )
-from jaxmice.tutorials._page import definitions, facts, figure, page, paragraph, table
+from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
 from jaxmice.tutorials.popularity import (
     COMPLETE_DATA,
     COMPLETE_ICC,

@@ -112,15 +112,23 @@ def facts(items: Iterable[tuple[str, str]]) -> str:
     return f'<ul class="facts">{cells}</ul>'
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of HTML cells that scrolls sideways on a narrow screen."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], label: str = "Table") -> str:
+    """Return a table of HTML cells that scrolls sideways on a narrow screen.
+
+    Parameters
+    ----------
+    header, rows
+        HTML of the cells; the first cell of a row names it.
+    label
+        What screen readers call the part that scrolls.
+    """
     head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
         for first, *rest in rows
     )
     return (
-        '<div class="scroll" tabindex="0"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(label)}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -147,7 +155,7 @@ def figure(drawn: "Figure", alt: str, caption: str, width: float = 1.0) -> str:
     picture = base64.b64encode(_svg(drawn).encode()).decode()
     least = LEGIBLE * drawn.get_figwidth()
     return (
-        '<figure><div class="scroll" tabindex="0">'
+        '<figure><div class="scroll" tabindex="0" role="region" aria-label="Figure">'
         f'<img src="data:image/svg+xml;base64,{picture}" alt="{html.escape(alt)}" '
         f'style="min-width: {least:.0f}px; max-width: {46 * width:.0f}rem"></div>'
         f"<figcaption>{caption}</figcaption></figure>"
