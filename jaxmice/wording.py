@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from jaxmice.errors import DataError
+from jaxmice.errors import DataError, JaxMiceError
 
 SHOWN = 5
 """How many rows, clusters or categories a message names."""
@@ -33,10 +33,10 @@ def near(name: object, known: Iterable[str]) -> str:
     return f"there is {some(names)}"
 
 
-def raise_all(complaints: Sequence[tuple[str, str]]) -> None:
+def raise_all(complaints: Sequence[tuple[str, str]], error: type[JaxMiceError] = DataError) -> None:
     """Raise one error for everything found wrong; its code is that of the first complaint."""
     if not complaints:
         return
     code, message = complaints[0]
     rest = [text if c == code else f"{c}: {text}" for c, text in complaints[1:]]
-    raise DataError(code, "\n".join([message, *rest]))
+    raise error(code, "\n".join([message, *rest]))

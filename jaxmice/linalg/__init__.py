@@ -20,5 +20,6 @@ from jaxmice.linalg.small import (
     cholesky as cholesky,
     eliminate as eliminate,
     solve_lower as solve_lower,
+    solve_lower_pseudo as solve_lower_pseudo,
     solve_lower_transposed as solve_lower_transposed,
 )

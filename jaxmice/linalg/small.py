@@ -100,6 +100,15 @@ def solve_lower(
     return jnp.stack(rows)
 
 
+def solve_lower_pseudo(
+    l: Float[Array, "q q *batch"],  # noqa: E741
+    b: Float[Array, "q k *batch"],
+) -> Float[Array, "q k *batch"]:
+    """Return ``l^+ b`` for a factor of `eliminate`: rows of zero pivots are zero."""
+    diagonal = jnp.eye(l.shape[0], dtype=bool).reshape(*l.shape[:2], *[1] * (l.ndim - 2))
+    return solve_lower(jnp.where(diagonal & (l == 0), jnp.inf, l), b)
+
+
 def solve_lower_transposed(
     l: Float[Array, "q q *batch"],  # noqa: E741
     b: Float[Array, "q k *batch"],

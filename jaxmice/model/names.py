@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable
 
 from jaxmice.errors import JaxMiceWarning, ModelError
-from jaxmice.wording import near, some
+from jaxmice.wording import near, raise_all, some
 
 
 class Complaints:
@@ -20,11 +20,7 @@ class Complaints:
 
     def raise_any(self) -> None:
         """Raise all complaints as one `ModelError` under the code of the first."""
-        if not self._found:
-            return
-        code, message = self._found[0]
-        more = [text if other == code else f"{other}: {text}" for other, text in self._found[1:]]
-        raise ModelError(code, "\n".join([message, *more]))
+        raise_all(self._found, ModelError)
 
 
 def check_names(names: Iterable[object], known: Iterable[str], code: str, what: str) -> None:

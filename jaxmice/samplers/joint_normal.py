@@ -24,6 +24,7 @@ from jaxmice.linalg import (
     cluster_products,
     forward,
     solve_lower,
+    solve_lower_pseudo,
     to_blocks,
     total_products,
 )
@@ -376,7 +377,7 @@ def sum_residuals(
     z_parts = [part for part in (target.z_shared, target.z_chain) if part.shape[0]]
     f_parts = [part for part in (target.f_shared, target.f_chain) if part.shape[0]]
     ze = [cluster_products(part, e, target.layout) for part in z_parts]
-    k = whiten(sums.root, jnp.concatenate(ze)) if q else jnp.zeros((0, r, J), e.dtype)
+    k = solve_lower_pseudo(sums.root, jnp.concatenate(ze)) if q else jnp.zeros((0, r, J), e.dtype)
     by_cluster = parameters.root_omega.shape[2] > 1
 
     def products(u: Float[Array, "a K B"]) -> Float[Array, "a r G"]:
@@ -398,13 +399,6 @@ def sum_residuals(
         s=s,
         rho=products(e) - inside(k),
     )
-
-
-def whiten(root: Float[Array, "q q J"], rhs: Float[Array, "q r J"]) -> Float[Array, "q r J"]:
-    """Return R^+ times something in the range of R, rows of zero pivots zero."""
-    q = root.shape[0]
-    diagonal = jnp.eye(q, dtype=bool)[:, :, None]
-    return solve_lower(jnp.where(diagonal & (root == 0), jnp.inf, root), rhs)
 
 
 def fitted_inside(beta: Float[Array, "p r"], sums: Sums) -> Float[Array, "q r J"]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmice.linalg import cluster_products, to_blocks, total_products
+from jaxmice.linalg import cluster_products, solve_lower_pseudo, to_blocks, total_products
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
@@ -104,14 +104,7 @@ def read_outcome(g: Float[Array, "K B"], target: Target, sums: Sums) -> Outcome:
     z = [by_cluster(part) for part in (target.z_shared, target.z_chain) if part.shape[0]]
     f = [total(part) for part in (target.f_shared, target.f_chain) if part.shape[0]]
     q = sums.z_live.shape[0]
-    rows: list[Array] = []
-    for i in range(q):
-        left = z[0][i] if i < z[0].shape[0] else z[1][i - z[0].shape[0]]
-        for earlier, row in enumerate(rows):
-            left = left - sums.root[i, earlier] * row
-        pivot = sums.root[i, i]
-        rows.append(jnp.where(pivot > 0, left / jnp.where(pivot > 0, pivot, 1), 0))
-    k = jnp.stack(rows) if q else sums.k
+    k = solve_lower_pseudo(sums.root, jnp.concatenate(z)[:, None])[:, 0] if q else sums.k
     s = jnp.concatenate(f) if f else sums.s
     if f and q:
         s = s - jnp.einsum("kfj,kj->f", sums.K[:, q:], k, precision="highest")

@@ -26,6 +26,7 @@ from jaxmice.linalg import (
     eliminate,
     group_sums,
     solve_lower,
+    solve_lower_pseudo,
     to_blocks,
     to_group_rows,
 )
@@ -376,16 +377,6 @@ def draw_first(
     return after, jnp.where(target.ry, residuals - moved, 0)
 
 
-def pseudo_solve(root: Float[Array, "q q G"], values: Float[Array, "q G"]) -> Float[Array, "q G"]:
-    """Return ``R^+ values`` for lower factors with zero columns where they are singular."""
-    rows: list[Array] = []
-    for i in range(root.shape[0]):
-        rest = values[i] - sum((root[i, k] * rows[k] for k in range(i)), jnp.zeros_like(values[i]))
-        pivot = root[i, i]
-        rows.append(jnp.where(pivot > 0, rest / jnp.where(pivot > 0, pivot, 1), 0))
-    return jnp.stack(rows)
-
-
 def transposed_product(
     root: Float[Array, "q q G"], values: Float[Array, "q G"]
 ) -> Float[Array, "q G"]:
@@ -405,7 +396,7 @@ def draw_further(
     """Draw the effects of the v-th further factor given everything else."""
     factor, sums = data.target.factors[v], data.further[v]
     weighted = jnp.stack([residuals, *(column * residuals for column in factor.slopes)])
-    k = pseudo_solve(sums.root, group_sums(weighted, factor))
+    k = solve_lower_pseudo(sums.root, group_sums(weighted, factor)[:, None])[:, 0]
     sums = replace(sums, k=k + transposed_product(sums.root, before.u))
     none = jnp.zeros(sums.x_live.shape, z.dtype)
     _, u = lm.draw_b(z, none, before.root_psi, sigma2, sums)
