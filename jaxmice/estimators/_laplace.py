@@ -52,7 +52,7 @@ class Modes(NamedTuple):
     move: Float[Array, "q J"]
     decrement: Float[Array, " J"]
     damping: Float[Array, " J"]
-    count: Int[Array, ""]
+    tried: Int[Array, ""]
 
 
 def log_density(family: str, y: Array, eta: Array) -> Array:
@@ -122,11 +122,11 @@ class Model:
                 pick(move, at.move),
                 pick(decrement, at.decrement),
                 pick(jnp.minimum(1, 2 * at.damping), at.damping / 2),
-                at.count + 1,
+                at.tried + 1,
             )
 
         def going(at: Modes) -> Array:
-            return (at.count < MODE_STEPS) & jnp.any(at.decrement > MODE_TOLERANCE)
+            return (at.tried < MODE_STEPS) & jnp.any(at.decrement > MODE_TOLERANCE)
 
         far = jnp.full(start.shape[1], jnp.inf)
         first = Modes(start, -far, jnp.zeros_like(start), far, jnp.ones_like(far), jnp.array(0))
@@ -167,7 +167,7 @@ def deviance(
     def value(at: Array) -> Array:
         model = Model(at, rows, layout, family)
 
-        def step(u: Array, _: None) -> tuple[Array, Array]:
+        def step(u: Array, none: None) -> tuple[Array, Array]:
             move, _, lower = model.newton(u)
             return u + move, lower
 
