@@ -308,6 +308,30 @@ class Session:
             meth=step.method.name,
         )
 
+    def begin_with(self, target: str, place: np.ndarray, values: np.ndarray) -> None:
+        """Give cells of a carried column a starting value in every chain.
+
+        Parameters
+        ----------
+        target
+            The column.
+        place
+            Where the cells lie in a flattened (K, B) array, (k,).
+        values
+            On the sampler's scale, (m, k).
+        """
+        column = self.problem.carried.index(self.problem.targets.index(target))
+        with self._scope():
+            self._begin(read=True)
+            for chunk in self._chunks:
+                # Chains that only fill up a chunk begin as the last one does.
+                chains = np.minimum(chunk.chains, len(values)) - 1
+                columns = np.array(chunk.columns)
+                flat = columns.reshape(*columns.shape[:3], -1)
+                flat[0, :, column, place] = values[chains].T
+                chunk.columns = jnp.asarray(columns)
+                self._synchronise(chunk)
+
     def draws(self, target: str) -> np.ndarray:
         """Return the completed target, (R, m, K, B), on the sampler's scale."""
         index = self.problem.targets.index(target)
