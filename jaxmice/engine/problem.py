@@ -123,6 +123,12 @@ class Spec(eqx.Module):
     explains: Bool[Array, "R p"] | None = None
     """See `Target.selects` and `Target.explains`; None for most methods."""
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Number of slots for columns with random and with fixed effects."""
+        z = self.z_shared.index.shape[-1] + self.z_chain.source.shape[-1]
+        return z, self.f_shared.index.shape[-1] + self.f_chain.source.shape[-1]
+
 
 @dataclass(frozen=True)
 class Step:

@@ -183,12 +183,13 @@ class Session:
         problem, traces = self.problem, []
         options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
         key = block, name = self._name(step)
+        visit = compiling.visit(wide=sum(step.spec.widths) > compiling.WIDE)
         for chunk in self._chunks:
             first = key not in chunk.states
             if first:
                 chunk.states[key] = self._blank_state(step, chunk)
             n_steps, fresh = step.method.schedule(first=first)
-            chunk.columns, drawn, chunk.states[key], trace = compiling.visit()(
+            chunk.columns, drawn, chunk.states[key], trace = visit(
                 self._keys(chunk, self.iteration, f"{block}/{name}", step.number),
                 step.method,
                 problem.data,
@@ -488,9 +489,7 @@ def _affordable(problem: Problem, m: int, precision: str, device: Any) -> int:
     carried, targets = len(problem.carried), len(problem.targets)
     by_cluster = 0
     for step in problem.steps:
-        spec = step.spec
-        q = spec.z_shared.index.shape[-1] + spec.z_chain.source.shape[-1]
-        f = spec.f_shared.index.shape[-1] + spec.f_chain.source.shape[-1]
+        q, f = step.spec.widths
         # Sums, their factors and what an inner step makes of them, all at once.
         by_cluster = max(by_cluster, J * (6 * q * (q + f + 1) + 2 * f * f))
     # Columns in and out, what was drawn, and the temporaries of one visit.
