@@ -91,3 +91,12 @@ def test_compilation_is_not_repeated_for_another_number_of_inner_steps(option: s
     with counting() as counts:
         run(options={"y": {option: 5}}, **settings)
     assert counts == [0, 0]
+
+
+@pytest.mark.parametrize(("incomplete", "m"), [(("x", "y"), 5), (("x", "y", "z"), 6)])
+def test_compilation_is_no_program_more_for_a_column_of_a_present_kind(
+    incomplete: tuple[str, ...], m: int
+) -> None:
+    with counting() as counts:
+        run(incomplete=incomplete, m=m)
+    assert counts[1] == 1
