@@ -8,12 +8,17 @@ import argparse
 import difflib
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from jaxmice.errors import JaxMiceError
 from jaxmice.tutorials import TUTORIALS
+
+PATTERNS = 20
+"""Patterns of missing cells that are printed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,9 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 0
-    tutorial = importlib.import_module(f"jaxmice.tutorials.{arguments.name}")
     try:
-        tutorial.run(arguments.out, arguments.m, arguments.seed)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            COMMANDS[arguments.command](arguments)
     except (JaxMiceError, OSError) as error:
         print(f"jaxmice: {error}", file=sys.stderr)
         return 1
@@ -45,6 +51,84 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("jaxmice: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _run_tutorial(arguments: argparse.Namespace) -> None:
+    tutorial = importlib.import_module(f"jaxmice.tutorials.{arguments.name}")
+    tutorial.run(arguments.out, arguments.m, arguments.seed)
+
+
+def _run_inspect(arguments: argparse.Namespace) -> None:
+    from jaxmice.exchange import read_data
+    from jaxmice.missingness import cluster_missing, icc, md_pattern
+    from jaxmice.model import find_default_method
+
+    data = read_data(arguments.file)
+    cluster = arguments.cluster[0] if arguments.cluster else None
+    methods = find_default_method(data, cluster, explain=True)
+    missing = data.isna().sum()
+    print(f"{len(data)} rows, {data.shape[1]} columns, {int(missing.sum())} missing cells\n")
+    print(methods.to_string() if len(methods) else "no column has missing values")
+    if missing.any():
+        _print_patterns(md_pattern(data))
+    if cluster is not None:
+        summary = cluster_missing(data, cluster).summary
+        print(f"\nBy {cluster}:\n{summary.round(3).to_string()}")
+        print(f"\nClustering of observed values:\n{icc(data, cluster).round(3).to_string()}")
+
+
+def _print_patterns(table: Any) -> None:
+    """Print the first patterns and the totals, which are the last row."""
+    import pandas as pd
+
+    left_out = len(table) - 1 - PATTERNS
+    shown = pd.concat([table.iloc[:PATTERNS], table.iloc[-1:]]) if left_out > 0 else table
+    print(f"\nPatterns (1 observed, 0 missing):\n{shown.to_string()}")
+    if left_out > 0:
+        print(f"{left_out} further patterns are not shown")
+
+
+def _run_impute(arguments: argparse.Namespace) -> None:
+    from jaxmice.exchange import read_data
+    from jaxmice.mice import mice
+    from jaxmice.model import suggest
+
+    data = read_data(arguments.file)
+    given: dict[str, Any] = {"data": data, "cluster": arguments.cluster or None}
+    if arguments.formula and arguments.cluster:
+        suggestion = suggest(data, arguments.cluster, arguments.formula)
+        print(suggestion, file=sys.stderr)
+        given = {"model": suggestion.model}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    imp = mice(
+        **given,
+        m=arguments.m,
+        maxit=arguments.maxit,
+        seed=arguments.seed,
+        progress=lambda iteration, block: print(
+            f"iteration {iteration}: {block}", file=sys.stderr, flush=True
+        ),
+    )
+    written = arguments.out / f"imputations.{arguments.format}"
+    getattr(imp, f"to_{arguments.format}")(written)
+    print(written)
+    # Imputations are safe by now, whatever becomes of the analysis.
+    pooled = None
+    if arguments.formula:
+        pooled = imp.analyze(arguments.formula).pool()
+        table = arguments.out / "pooled.csv"
+        pooled.summary(type="all").to_csv(table, index=False)
+        print(table)
+    page = arguments.out / "report.html"
+    imp.report(page, pooled, f"Imputation of {arguments.file.name}")
+    print(page)
+
+
+COMMANDS = {"impute": _run_impute, "inspect": _run_inspect, "tutorial": _run_tutorial}
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"jaxmice: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +139,58 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jaxmice {version('jaxmice')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_impute(commands)
+    _add_inspect(commands)
+    _add_tutorial(commands)
+    return parser
 
+
+def _add_impute(commands: Any) -> None:
+    about = "impute a file, and write imputations and a report"
+    impute = commands.add_parser(
+        "impute",
+        help=about,
+        description=f"{about.capitalize()}.",
+        epilog="example: jaxmice impute data.csv --cluster school "
+        "--formula 'y ~ x + (1 | school)' --m 20 --out out",
+    )
+    _add_data(impute)
+    impute.add_argument(
+        "--formula",
+        metavar="TEXT",
+        help="analysis model: the imputation is set up for it, and its results are pooled",
+    )
+    impute.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv", help="of the imputations, stacked"
+    )
+    impute.add_argument(
+        "--maxit",
+        type=_at_least(0),
+        metavar="N",
+        help="iterations (default: 10, or 1 for a column)",
+    )
+    _add_common(impute, 1)
+
+
+def _add_inspect(commands: Any) -> None:
+    about = "show what is missing in a file, by cluster if there are any"
+    inspect = commands.add_parser("inspect", help=about, description=f"{about.capitalize()}.")
+    _add_data(inspect)
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "file", metavar="FILE", type=Path, help="data: .csv, .parquet, .dta (Stata) or .sav (SPSS)"
+    )
+    command.add_argument(
+        "--cluster",
+        metavar="COLUMN",
+        action="append",
+        help="column with the cluster ids; repeat it for several, the innermost first",
+    )
+
+
+def _add_tutorial(commands: Any) -> None:
     about = "run a case study and write it up as an HTML page"
     names = "\n".join(f"  {name:12} {text}" for name, text in TUTORIALS.items())
     tutorial = commands.add_parser(
@@ -66,28 +201,31 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tutorial.add_argument("name", metavar="NAME", type=_tutorial, help="which one, see below")
-    tutorial.add_argument(
+    _add_common(tutorial, 2)
+
+
+def _add_common(command: argparse.ArgumentParser, least: int) -> None:
+    command.add_argument(
         "--out",
         type=_folder,
         default=Path("."),
         metavar="DIR",
-        help="folder for the page, made if need be (default: this folder)",
+        help="folder to write to, made if need be (default: this folder)",
     )
-    tutorial.add_argument(
+    command.add_argument(
         "--m",
-        type=_at_least(2),
+        type=_at_least(least),
         default=20,
         metavar="N",
         help="number of imputations (default: %(default)s)",
     )
-    tutorial.add_argument(
+    command.add_argument(
         "--seed",
         type=_at_least(0),
         default=1,
         metavar="N",
         help="the same seed gives the same numbers (default: %(default)s)",
     )
-    return parser
 
 
 def _tutorial(name: str) -> str:

@@ -144,6 +144,7 @@ def _by_cluster(data: pd.DataFrame, cluster: str) -> list[str]:
             f"Share of missing cells by cluster and variable; {systematic:,} combinations lack "
             "all values.",
             "Share of missing cells in each cluster; hatched where all are missing.",
+            0.75,
         ),
     ]
 
@@ -192,22 +193,29 @@ def _plausibility(imp: "ImputedData") -> list[str]:
     found = imp.compare()
     if found.empty:
         return [*blocks, paragraph("There is nothing to compare.")]
+    clustered = [name for name in ("icc_observed", "icc_completed") if name in found]
     rows = []
     for _, row in found.iterrows():
         name = " = ".join(str(part) for part in (row["variable"], row["category"]) if part)
         means = [_number(row[f"mean_{kind}"]) for kind in ("observed", "imputed")]
         spreads = [_number(row[f"sd_{kind}"]) for kind in ("observed", "imputed")]
-        iccs = [_number(row[name]) for name in ("icc_observed", "icc_completed")]
+        iccs = [_number(row[name]) for name in clustered]
         rows.append([html.escape(name), *means, *spreads, _number(row["std_diff"]), *iccs])
     header = ["", "mean observed", "imputed", "sd observed", "imputed", "difference"]
+    header += ["ICC observed", "ICC completed"][: len(clustered)]
     blocks += [
         paragraph(
             "Imputed values should look like values that could have been observed; their means "
-            "may differ where the missing rows differ. The difference is in standard deviations; "
-            "the ICC is the share of variance between clusters, of observed values and after "
-            "imputation. For categories the mean is a share."
+            "may differ where the missing rows differ. The difference is in standard deviations. "
+            "For categories the mean is a share."
+            + (
+                " The ICC is the share of variance between clusters, of observed values and after "
+                "imputation."
+                if clustered
+                else ""
+            )
         ),
-        table([*header, "ICC observed", "ICC completed"], rows, "Observed and imputed values"),
+        table(header, rows, "Observed and imputed values"),
     ]
     return blocks + _densities(imp, found)
 
@@ -257,7 +265,7 @@ def _pooled(pooled: PooledResults) -> list[str]:
             html.escape(str(row["term"])),
             _number(row["estimate"]),
             _number(row["std.error"]),
-            f"{_number(row['conf.low'])} to {_number(row['conf.high'])}",
+            _interval(row),
             "&lt; 0.001" if row["p.value"] < 0.001 else f"{row['p.value']:.3f}",
             _number(row["fmi"]),
         ]
@@ -274,7 +282,7 @@ def _pooled(pooled: PooledResults) -> list[str]:
             [
                 html.escape(str(row["term"])),
                 _number(row["estimate"]),
-                f"{_number(row['conf.low'])} to {_number(row['conf.high'])}",
+                _interval(row),
             ]
             for _, row in pooled.extra.iterrows()
         ]
@@ -286,6 +294,11 @@ def _closing(imp: "ImputedData") -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in imp.info["versions"].items())
     text = f"Seed {imp.info['seed']}; {imp.info['precision']} on {imp.info['device']}; {versions}."
     return ["<footer>", paragraph(html.escape(text)), "</footer>"]
+
+
+def _interval(row: pd.Series) -> str:
+    # Not broken over lines.
+    return f"{_number(row['conf.low'])} to {_number(row['conf.high'])}".replace(" ", "&nbsp;")
 
 
 def _number(value: Any) -> str:
