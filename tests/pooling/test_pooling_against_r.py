@@ -154,6 +154,14 @@ def test_anova_orders_models_and_takes_the_stacked_likelihood(full: Any, null: A
     close(bare, R["popmis"]["tests"]["D1"], 1e-5)
 
 
+def test_explained_variance_agrees_with_mitml(full: Any) -> None:
+    found = jm.multilevel_r2(full).set_index("measure")["estimate"]
+    wanted = R["popmis"]["r2"]
+    names = {"RB1": "RB1", "RB2": "RB2", "SB": "SB", "marginal": "MVP"}
+    for ours, theirs in names.items():
+        np.testing.assert_allclose(found[ours], wanted[theirs], rtol=1e-4, err_msg=ours)
+
+
 def test_functions_are_compared_by_their_likelihood(imp: Completed) -> None:
     ours = [analyze(imp, f"popular ~ {right}") for right in ("sex * texp", "sex")]
     sm = pytest.importorskip("statsmodels.api")
