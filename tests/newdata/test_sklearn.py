@@ -27,7 +27,7 @@ def test_sklearn_own_checks() -> None:
 
 def test_sklearn_pandas_in_pandas_out() -> None:
     data = two_level(("y",))
-    imputer = jm.MICEImputer("g", 2, method="2l.pan", maxit=1, new_maxit=1, random_state=1)
+    imputer = jm.MICEImputer("g", 2, method="sample", maxit=1, new_maxit=1, random_state=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxMiceWarning)
         completed = imputer.fit_transform(data)
