@@ -7,6 +7,19 @@ from jaxtyping import Array, Bool, Float
 from jaxmice.linalg import Factor, Layout
 
 
+class Selection(eqx.Module):
+    """What is known of why values are missing."""
+
+    hidden: Bool[Array, "K B"]
+    """Rows of the fit whose value is missing."""
+
+    selects: Bool[Array, " p"]
+    """Columns of X that predict whether the value is missing."""
+
+    explains: Bool[Array, " p"]
+    """Columns of X that predict the value."""
+
+
 class Target(eqx.Module):
     """One incomplete variable with its predictors, as one chain sees it.
 
@@ -67,14 +80,8 @@ class Target(eqx.Module):
     factors: tuple[Factor, ...] = ()
     """Further groupings of the rows whose effects are random, besides the clusters."""
 
-    hidden: Bool[Array, "K B"] | None = None
-    """Rows of the fit whose value is missing, for a method that models why (`models_selection`)."""
-
-    selects: Bool[Array, " p"] | None = None
-    """Columns of X that predict whether the value is missing, for such a method."""
-
-    explains: Bool[Array, " p"] | None = None
-    """Columns of X that predict the value, for such a method."""
+    selection: Selection | None = None
+    """What a method reads that models why values are missing (`models_selection`)."""
 
     def linear_predictor(
         self, random: Float[Array, "q K"], fixed: Float[Array, " f"]

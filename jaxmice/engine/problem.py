@@ -121,7 +121,7 @@ class Spec(eqx.Module):
 
     selects: Bool[Array, "R p"] | None = None
     explains: Bool[Array, "R p"] | None = None
-    """See `Target.selects` and `Target.explains`; None for most methods."""
+    """See `Selection`; None for methods that do not model why values are missing."""
 
     @property
     def widths(self) -> tuple[int, int]:

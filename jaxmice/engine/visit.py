@@ -22,7 +22,7 @@ from jaxmice.engine.streams import as_keys
 from jaxmice.linalg import Factor, Layout, cluster_sums, to_rows
 from jaxmice.methods import Method
 from jaxmice.random import once, resample, uniforms
-from jaxmice.target import JointTarget, Target
+from jaxmice.target import JointTarget, Selection, Target
 
 
 class Trace(eqx.Module):
@@ -169,8 +169,10 @@ def make_target(
         level2 = data.level2[spec.target]
         return JointTarget(**own, **design, seen=seen, level2=level2, y_scale=spec.y_scale)
     if method.models_selection:
-        own |= {"hidden": ~seen & data.used & rows, "selects": spec.selects}
-        own |= {"explains": spec.explains}
+        assert spec.selects is not None
+        assert spec.explains is not None
+        hidden = ~seen & data.used & rows
+        own["selection"] = Selection(hidden, spec.selects, spec.explains)
     factors = _choose_factors(data, spec, fill)
     return Target(**own, **design, y_scale=spec.y_scale[0], factors=factors)
 

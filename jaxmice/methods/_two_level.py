@@ -16,7 +16,7 @@ from jaxmice.methods._base import Method
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums, make_sums
-from jaxmice.target import Target
+from jaxmice.target import Selection, Target
 
 HALF_T_SCALE = 2.5
 """Scale of the half-t prior of standard deviations, per unit of the standardised y."""
@@ -133,17 +133,20 @@ def all_random(target: Target) -> Target:
         z_live=_among(target, target.z_live, varies),
         f_live=target.f_live & ~varies,
         z_units=jnp.eye(q, dtype=target.y.dtype),
-        selects=_in_both(target, target.selects),
-        explains=_in_both(target, target.explains),
+        selection=_both_places(target),
     )
 
 
-def _in_both(target: Target, marks: Bool[Array, " p"] | None) -> Bool[Array, " r"] | None:
-    """Return marks of the columns of X after every column of F was put into Z as well."""
-    if marks is None:
+def _both_places(target: Target) -> Selection | None:
+    """Return the marks of columns after every column of F was put into Z as well."""
+    selection, q = target.selection, target.z_live.shape[0]
+    if selection is None:
         return None
-    q = target.z_live.shape[0]
-    return jnp.concatenate([_among(target, marks[:q], marks[q:]), marks[q:]])
+    selects, explains = (
+        jnp.concatenate([_among(target, marks[:q], marks[q:]), marks[q:]])
+        for marks in (selection.selects, selection.explains)
+    )
+    return Selection(selection.hidden, selects, explains)
 
 
 def _among(target: Target, z: Bool[Array, " q"], f: Bool[Array, " f"]) -> Bool[Array, " n"]:

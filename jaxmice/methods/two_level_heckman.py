@@ -87,8 +87,11 @@ class TwoLevelHeckman(TwoLevelGibbs):
     def read(self, target: Target) -> tuple[sm.Data, sm.Priors]:
         """Return the rows with their products, and the priors."""
         target = all_random(target)
-        shown = _has_value(target)
-        data = sm.read(dataclasses.replace(target, hidden=target.hidden & shown))
+        assert target.selection is not None
+        # Why a cluster has no value at all is not what hides values elsewhere.
+        hidden = target.selection.hidden & _has_value(target)
+        selection = dataclasses.replace(target.selection, hidden=hidden)
+        data = sm.read(dataclasses.replace(target, selection=selection))
         return data, sm.make_priors(data, binary=self.binary)
 
     def init(self, key: Key[Array, ""], sums: tuple[sm.Data, sm.Priors]) -> sm.Parameters:

@@ -1,7 +1,7 @@
 """Method ``2l.jomo``: one column of any kind by latent normals, every cluster its own law."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ class TwoLevelJomo(TwoLevelGibbs):
 def as_block(target: Target) -> JointTarget:
     """Return a column, every predictor that varies random, as a block of its own."""
     target = all_random(target)
-    fields = {f.name: getattr(target, f.name, None) for f in dataclasses.fields(JointTarget)}
+    fields: dict[str, Any] = {f.name: getattr(target, f.name, None) for f in dataclasses.fields(JointTarget)}
     for name in ("y", "ry", "wy", "delta", "y_scale"):
         fields[name] = fields[name][None]
     return JointTarget(**fields | {"seen": target.ry[None], "level2": jnp.zeros((1,), bool)})

@@ -23,7 +23,7 @@ from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_blocks,
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
 from jaxmice.samplers.sums import Sums
-from jaxmice.target import Target
+from jaxmice.target import Selection, Target
 
 GAMMA_DEVIATION = 1.0
 """Deviation of the normal prior of gamma, and scale of the half-t prior of its spread."""
@@ -36,7 +36,10 @@ class Data(eqx.Module):
     """What the steps read: the rows, and the products of the design in every cluster."""
 
     target: Target
-    """``ry`` marks the selected rows, ``hidden`` the others; ``y`` is 0 or 1 if binary."""
+    """``ry`` marks the selected rows; ``y`` is 0 or 1 if binary."""
+
+    selection: Selection
+    """Which rows are not selected, and the columns of the two regressions."""
 
     products: Float[Array, "2 p p J"]
     """X'X over the hidden and over the selected rows, X = [Z, F]."""
@@ -68,9 +71,10 @@ class Priors(eqx.Module):
 
 
 def read(target: Target) -> Data:
-    """Read the rows of a target once; ``hidden`` marks those that were not selected."""
+    """Read the rows of a target once; its ``selection`` marks those not selected."""
     target = dataclasses.replace(target, y=jnp.where(target.ry, target.y, 0))
-    marks = jnp.stack([target.hidden, target.ry])
+    assert target.selection is not None
+    marks = jnp.stack([target.selection.hidden, target.ry])
     parts = _parts(target)
 
     def products(rows: Bool[Array, "K B"]) -> Float[Array, "p p J"]:
@@ -78,6 +82,7 @@ def read(target: Target) -> Data:
 
     return Data(
         target=target,
+        selection=target.selection,
         products=jnp.stack([products(rows) for rows in marks]),
         n=cluster_sums(marks.astype(target.y.dtype), target.layout),
     )
@@ -114,7 +119,7 @@ def selection_sums(data: Data, weight: Float[Array, " J"], s: Float[Array, "K B"
     whole = data.products[0] + weight * data.products[1]
     whole = _border(whole, design_products(target, weighted[None])[:, 0], square)
     q = target.z_live.shape[0]
-    live = target.selects & jnp.concatenate([target.z_live, target.f_live])
+    live = data.selection.selects & jnp.concatenate([target.z_live, target.f_live])
     return _make_sums(whole, jnp.sum(data.n, axis=0), live[:q], live[q:], target)
 
 
@@ -128,7 +133,7 @@ def outcome_sums(data: Data, d: Float[Array, "K B"], y: Float[Array, "K B"]) -> 
     whole = _border(whole, jnp.concatenate([cross[:, 1], inner[:1, 1]]), inner[1, 1])
     q, p = target.z_live.shape[0], len(cross)
     order = jnp.array([*range(q), p, *range(q, p), p + 1])
-    live = target.explains & jnp.concatenate([target.z_live, target.f_live])
+    live = data.selection.explains & jnp.concatenate([target.z_live, target.f_live])
     return _make_sums(
         whole[order][:, order], data.n[1], jnp.append(live[:q], True), live[q:], target
     )
@@ -296,7 +301,7 @@ def step(
         y = draw_y(key, counter + LATENT + 1, s, state, target)
         pull = slope * jnp.where(target.ry, y - outcome_predictor(state, target), 0)
 
-    fitted = target.ry | target.hidden
+    fitted = target.ry | data.selection.hidden
     sums = selection_sums(data, total / xi, jnp.where(fitted, s - pull, 0))
     one = jnp.ones_like(xi)
     root = state.selection.root_psi

@@ -17,7 +17,7 @@ from benchmarks.calibration import two_level as tl
 from benchmarks.calibration.case import Case, Made
 from benchmarks.calibration.cases import linear_mixed, linear_mixed_by_cluster as by_cluster
 from jaxmice.samplers import latent, linear_mixed_by_cluster as lmc, selection_mixed as sm
-from jaxmice.target import Target
+from jaxmice.target import Selection as SelectionMarks, Target
 
 SELECTS, EXPLAINS = np.array([True, True, True, False]), np.array([True, True, False, True])
 SYSTEMATIC = tl.ROWS.cluster == tl.EMPTY
@@ -81,7 +81,10 @@ class Selection(Case):
         """Take steps."""
         target = rows(*y)
         ignored = made("hidden rows are missing at random")
-        data = sm.read(dataclasses.replace(target, hidden=target.hidden & ~ignored))
+        selection = target.selection
+        assert selection is not None
+        selection = dataclasses.replace(selection, hidden=selection.hidden & ~ignored)
+        data = sm.read(dataclasses.replace(target, selection=selection))
         key_run, key_twin = jax.random.split(key)
         state = sm.run(key_run, state, data, make_priors(self.binary, made), n_steps)
         none = jnp.zeros_like(target.y)
@@ -93,7 +96,7 @@ class Selection(Case):
         """Draw the values that are not selected, as the method does."""
         values, selected = y
         target = rows(*y)
-        drawn = sm.draw_values(key, state, target, target.ry | target.hidden)
+        drawn = sm.draw_values(key, state, target, tl.ROWS.arrange(~SYSTEMATIC).astype(bool))
         drawn = (drawn > 0).astype(drawn.dtype) if self.binary else drawn
         return jnp.where(selected, values, tl.by_row(drawn)), selected
 
@@ -136,9 +139,11 @@ def rows(y: Float[Array, " n"], selected: Bool[Array, " n"]) -> Target:
         y=jnp.where(seen, tl.ROWS.arrange(y), 0),
         ry=seen,
         wy=~seen & live,
-        hidden=~seen & live & ~tl.ROWS.arrange(SYSTEMATIC).astype(bool),
-        selects=jnp.asarray(SELECTS),
-        explains=jnp.asarray(EXPLAINS),
+        selection=SelectionMarks(
+            hidden=~seen & live & ~tl.ROWS.arrange(SYSTEMATIC).astype(bool),
+            selects=jnp.asarray(SELECTS),
+            explains=jnp.asarray(EXPLAINS),
+        ),
     )
 
 
