@@ -64,17 +64,20 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
     from jaxmice.model import find_default_method
 
     data = read_data(arguments.file)
-    cluster = arguments.cluster[0] if arguments.cluster else None
-    methods = find_default_method(data, cluster, explain=True)
     missing = data.isna().sum()
-    print(f"{len(data)} rows, {data.shape[1]} columns, {int(missing.sum())} missing cells\n")
-    print(methods.to_string() if len(methods) else "no column has missing values")
+    counted = missing.rename("missing").to_frame().assign(share=missing / len(data))
+    tables = {"By column:": counted}
+    # The columns by which rows are grouped, one after the other.
+    for cluster in arguments.cluster or []:
+        tables[f"Methods, clusters {cluster}:"] = find_default_method(data, cluster, explain=True)
+        tables[f"By {cluster}:"] = cluster_missing(data, cluster).summary
+        tables[f"Clustering of observed values by {cluster}:"] = icc(data, cluster)
+    print(f"{len(data)} rows, {data.shape[1]} columns, {int(missing.sum())} missing cells")
+    for title, table in tables.items():
+        if len(table):
+            print(f"\n{title}\n{table.round(3).to_string()}")
     if missing.any():
         _print_patterns(md_pattern(data))
-    if cluster is not None:
-        summary = cluster_missing(data, cluster).summary
-        print(f"\nBy {cluster}:\n{summary.round(3).to_string()}")
-        print(f"\nClustering of observed values:\n{icc(data, cluster).round(3).to_string()}")
 
 
 def _print_patterns(table: Any) -> None:

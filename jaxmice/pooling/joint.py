@@ -208,7 +208,7 @@ def _solve(within: Numbers, right: Numbers) -> Numbers:
             "the pooled covariance of what is tested is singular or unknown; drop restrictions "
             "that follow from others",
         )
-    return np.linalg.solve(within, right)
+    return np.asarray(np.linalg.solve(within, right), dtype=np.float64)
 
 
 def _usable(r: float) -> float:

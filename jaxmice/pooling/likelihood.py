@@ -38,7 +38,7 @@ def at_given(fit: Any) -> tuple[Numbers, Callable[[Numbers], float]]:
     PoolError
         E45, for any other fit.
     """
-    model = getattr(fit, "model", None)
+    model: Any = getattr(fit, "model", None)
     kinds = {cls.__name__ for cls in type(model).__mro__}
     if "MixedLM" in kinds and not getattr(model, "k_vc", 0):
         return _mixedlm(fit)
@@ -94,7 +94,7 @@ def mixed_loglik(
     clusters = int(codes.max()) + 1
 
     def sums(values: Numbers) -> Numbers:
-        return np.bincount(codes, values, minlength=clusters)
+        return np.asarray(np.bincount(codes, values, minlength=clusters), dtype=np.float64)
 
     zz = np.stack([sums(z[:, a] * z[:, b]) for a in range(q) for b in range(q)], axis=-1)
     zr = np.stack([sums(z[:, a] * residuals) for a in range(q)], axis=-1)

@@ -10,12 +10,9 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from string import Template
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jaxmice.plots import FAINT, IMPUTED, INK, OBSERVED, SUPPORT
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ON_DARK = {
     INK: "#d9dde4",
@@ -138,13 +135,13 @@ def definitions(items: Iterable[tuple[str, str]]) -> str:
     return "<dl>" + "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in items) + "</dl>"
 
 
-def figure(drawn: "Figure", alt: str, caption: str, width: float = 1.0) -> str:
+def figure(drawn: Any, alt: str, caption: str, width: float = 1.0) -> str:
     """Return a figure as part of the page.
 
     Parameters
     ----------
     drawn
-        The figure.
+        A `matplotlib.figure.Figure`.
     alt
         What it shows, for those who do not see it.
     caption
@@ -162,7 +159,7 @@ def figure(drawn: "Figure", alt: str, caption: str, width: float = 1.0) -> str:
     )
 
 
-def _svg(drawn: "Figure") -> str:
+def _svg(drawn: Any) -> str:
     from matplotlib import rc_context
 
     buffer = io.StringIO()

@@ -46,6 +46,9 @@ def test_inspect_tells_what_is_missing(file: Path, capsys: pytest.CaptureFixture
     missing = pd.read_csv(file)["popular"].isna().sum()
     assert f"4 columns, {missing} missing cells" in shown
     assert "design_effect" in shown
+    assert "2l." in shown
+    assert main(["inspect", str(file)]) == 0
+    assert "Patterns" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
