@@ -21,6 +21,8 @@ COLUMNS = 12
 """Columns whose distributions are drawn, those that differ most."""
 CLUSTERS = 200
 """Clusters up to which shares of missing cells are drawn one by one."""
+ROUNDING = 1e-10
+"""What is smaller is shown as zero."""
 ITERATIONS = 4
 """Iterations from which convergence can be judged."""
 
@@ -306,4 +308,6 @@ def _number(value: Any) -> str:
     value = float(value)
     if not np.isfinite(value):
         return "–"
+    # Rounding errors of centred columns are zero.
+    value = 0.0 if abs(value) < ROUNDING else value
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
