@@ -22,7 +22,10 @@ def test_the_readme_has_an_example_with_output() -> None:
 
 
 @pytest.mark.parametrize(("code", "output"), BLOCKS)
-def test_python_of_the_readme_runs_and_prints_what_it_shows(code: str, output: str) -> None:
+def test_python_of_the_readme_runs_and_prints_what_it_shows(
+    code: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})

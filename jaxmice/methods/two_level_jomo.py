@@ -96,7 +96,9 @@ class TwoLevelJomo(TwoLevelGibbs):
 def as_block(target: Target) -> JointTarget:
     """Return a column, every predictor that varies random, as a block of its own."""
     target = all_random(target)
-    fields: dict[str, Any] = {f.name: getattr(target, f.name, None) for f in dataclasses.fields(JointTarget)}
+    fields: dict[str, Any] = {
+        f.name: getattr(target, f.name, None) for f in dataclasses.fields(JointTarget)
+    }
     for name in ("y", "ry", "wy", "delta", "y_scale"):
         fields[name] = fields[name][None]
     return JointTarget(**fields | {"seen": target.ry[None], "level2": jnp.zeros((1,), bool)})

@@ -130,6 +130,10 @@ def make_visit_sequence(
     )
 
 
+CHOICE = ("I", "s", "branch", "method", "reason")
+"""What `find_default_method` explains, besides kind and level."""
+
+
 @overload
 def find_default_method(
     data: pd.DataFrame,
@@ -227,21 +231,12 @@ def find_default_method(
             seen = groups.count(~column.missing) > 0
             reason = "another row of the cluster shows the value"
             chosen[name] = Choice("", "deductive", reason, int(seen.sum()))
-    table = [
-        {
-            "kind": columns[name].kind,
-            "level": columns[name].level,
-            "I": chosen[name].I,
-            "s": chosen[name].s,
-            "branch": chosen[name].branch,
-            "method": chosen[name].method,
-            "reason": chosen[name].reason,
-        }
-        for name in columns
-        if name in chosen
-    ]
-    index = pd.Index([name for name in columns if name in chosen], name="column")
-    return pd.DataFrame(table, index=index)
+    shown = pd.Index([name for name in columns if name in chosen], name="column")
+    table: dict[str, list[Any]] = {
+        **{field: [getattr(columns[name], field) for name in shown] for field in ("kind", "level")},
+        **{field: [getattr(chosen[name], field) for name in shown] for field in CHOICE},
+    }
+    return pd.DataFrame(table, index=shown)
 
 
 def _frame(

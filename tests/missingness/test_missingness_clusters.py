@@ -40,3 +40,12 @@ def test_popularity_is_missing_sporadically_in_every_school() -> None:
     assert summary.loc["popular", "sporadic"] == 100
     assert summary.loc["popular", "share"] == 848 / 2000
     assert summary.loc["texp", "level"] == 2
+
+
+def test_complete_data_have_nothing_to_choose_a_method_for() -> None:
+    data = pd.DataFrame({"g": [1, 1, 2, 2], "x": [1.0, 2.0, 4.0, 3.0]})
+
+    summary = jm.cluster_missing(data, "g").summary
+
+    assert summary["share"].tolist() == [0.0]
+    assert summary["branch"].tolist() == [""]
