@@ -18,9 +18,15 @@ MISSING = "NA"
 """Stands for a missing value."""
 
 
+BLANK = ("", MISSING, "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null")
+"""What is read as missing. The word None is not: it names a category more often."""
+
+
 def load(path: Path) -> pd.DataFrame:
     """Read a csv file, numbers to their last digit."""
-    return pd.read_csv(path, float_precision="round_trip")
+    return pd.read_csv(
+        path, float_precision="round_trip", na_values=list(BLANK), keep_default_na=False
+    )
 
 
 def to_csv(imp: "ImputedData", path: Any, action: str = "long") -> None:

@@ -206,6 +206,17 @@ def test_exchange_data_sets_are_read_by_their_ending(ending: str, tmp_path: Path
     assert again["b"].isna().tolist() == [False, False, True]
 
 
+def test_exchange_none_is_a_category_and_na_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("pupil,x\nNone,1\nBoth,NA\n,2.5\nNULL,nan\n")
+
+    data = jm.read_data(path)
+
+    assert data["pupil"].tolist()[:2] == ["None", "Both"]
+    assert data["pupil"].isna().tolist() == [False, False, True, True]
+    assert data["x"].isna().tolist() == [False, True, False, True]
+
+
 def test_exchange_labels_of_special_values_leave_numbers(tmp_path: Path) -> None:
     pyreadstat = pytest.importorskip("pyreadstat")
     frame = pd.DataFrame({"age": [40.0, 51.0, 99.0], "sex": [1.0, 2.0, 1.0]})
