@@ -250,6 +250,16 @@ def test_mice_interrupt_keeps_the_iterations_done() -> None:
     np.testing.assert_array_equal(again.imp["y"], impute(data, maxit=5).imp["y"])
 
 
+def test_mice_further_imputations_come_whole_or_not_at_all() -> None:
+    def stop(iteration: int, block: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    imp = impute(two_level(("x", "y")), maxit=2)
+    with pytest.raises(RunError, match="E56"):
+        imp.add_imputations(1, progress=stop)
+    assert imp.m == 2
+
+
 def test_mice_second_interrupt_stops_at_once() -> None:
     def stop(iteration: int, block: str) -> None:
         signal.raise_signal(signal.SIGINT)

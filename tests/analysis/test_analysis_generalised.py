@@ -1,5 +1,7 @@
 """Generalised models, complete cases and Bayesian models, through the public functions."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,3 +98,11 @@ def test_numpyro(imputed: jm.ImputedData) -> None:
         assert abs(draws.posterior["mean"][i].mean() - wanted) < 5 * error
     with pytest.raises(AnalysisError, match=r"E41.*'g' is not numeric"):
         imputed.analyze_numpyro(model, lambda d: {"g": d["sex"].astype(str)})
+
+
+def test_bayesian_models_say_what_they_lack(
+    imputed: jm.ImputedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numpyro.infer", None)
+    with pytest.raises(AnalysisError, match=r"E69.*pip install numpyro"):
+        imputed.analyze_numpyro(lambda y: None, lambda data: {"y": data["popular"]})
