@@ -93,6 +93,14 @@ def warn_flat(flat: Sequence[bool], names: Sequence[str]) -> None:
         )
 
 
+NULLABLE = {
+    "bool": "boolean",
+    **{f"int{bits}": f"Int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"UInt{bits}" for bits in (8, 16, 32, 64)},
+}
+"""Types that can have holes, by the name of those that cannot."""
+
+
 def with_holes(data: pd.DataFrame, where: np.ndarray) -> pd.DataFrame:
     """Empty the cells of an (n, p) mask; integers and truth values become nullable."""
     out: dict[Any, Any] = {}
@@ -100,7 +108,7 @@ def with_holes(data: pd.DataFrame, where: np.ndarray) -> pd.DataFrame:
         column: Any = data[name]
         if where[:, k].any():
             if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
-                column = column.convert_dtypes(convert_string=False, convert_floating=False)
+                column = column.astype(NULLABLE.get(column.dtype.name, "Int64"))
             column = column.mask(where[:, k])
         out[name] = column
     return pd.DataFrame(out, index=data.index)

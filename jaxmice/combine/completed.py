@@ -112,14 +112,15 @@ def from_list(
             raise DataError("E33", message)
         cast = frame[original.columns].set_axis(original.index)
         for name in original:
-            column, missing = cast[name], cast[name].isna()
-            dtype = original[name].dtype
+            column, dtype = cast[name], original[name].dtype
+            if isinstance(dtype, pd.CategoricalDtype):
+                values = column.dropna().unique().tolist()
+                if lost := [value for value in values if value not in dtype.categories]:
+                    message = f"column {name!r}, imputation {number}: {some(lost)} is no category"
+                    raise DataError("E34", f"{message} of the original")
             # Whole numbers may have become wider, never narrower.
             if not (pdt.is_integer_dtype(dtype) and pdt.is_float_dtype(column.dtype)):
                 cast[name] = column.astype(dtype)
-            if lost := column[cast[name].isna() & ~missing].unique().tolist():
-                message = f"column {name!r}, imputation {number}: {some(lost)} is no category"
-                raise DataError("E34", f"{message} of the original")
         completed.append(cast)
     return _imported(original, completed, where, cluster)
 

@@ -21,12 +21,17 @@ MISSING = "NA"
 BLANK = ("", MISSING, "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null")
 """What is read as missing. The word None is not: it names a category more often."""
 
+EXACT: dict[str, Any] = (
+    {"float_precision": "round_trip"}
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+    else {}
+)
+"""Later versions of pandas read numbers to their last digit unasked."""
+
 
 def load(path: Path) -> pd.DataFrame:
     """Read a csv file, numbers to their last digit."""
-    return pd.read_csv(
-        path, float_precision="round_trip", na_values=list(BLANK), keep_default_na=False
-    )
+    return pd.read_csv(path, na_values=list(BLANK), keep_default_na=False, **EXACT)
 
 
 def to_csv(imp: "ImputedData", path: Any, action: str = "long") -> None:

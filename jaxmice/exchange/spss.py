@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from jaxmice.combine import as_imputed
 from jaxmice.exchange.columns import as_text, coded, simple
@@ -29,7 +30,7 @@ def load(path: Path) -> pd.DataFrame:
         ordered = about.variable_measure.get(name) == "ordinal"
         dtype = pd.CategoricalDtype([labels[code] for code in sorted(labels)], ordered)
         frame[name] = frame[name].map(labels).astype(dtype)
-    texts = frame.select_dtypes("object").columns
+    texts = [name for name in frame if is_string_dtype(frame[name].dtype)]
     frame[texts] = frame[texts].replace("", np.nan)
     return frame
 

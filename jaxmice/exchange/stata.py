@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from jaxmice.combine import as_imputed
 from jaxmice.errors import DataError
@@ -26,7 +27,7 @@ def load(path: Path) -> pd.DataFrame:
     ]
     if mixed:
         frame[mixed] = pd.read_stata(path, convert_categoricals=False, columns=mixed)[mixed]
-    texts = frame.select_dtypes("object").columns
+    texts = [name for name in frame if is_string_dtype(frame[name].dtype)]
     frame[texts] = frame[texts].replace("", np.nan)
     return frame
 

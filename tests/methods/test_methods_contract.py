@@ -1,5 +1,6 @@
 """Laws that every method keeps, and the priors of the two-level methods."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jaxmice.errors import ModelError
 from jaxmice.methods import REGISTRY, Method, register_method
 from jaxmice.methods.two_level_pan import TwoLevelPan
 from jaxmice.samplers.sums import make_sums
-from jaxmice.target import Target
+from jaxmice.target import Selection, Target
 from tests.samplers.joint_rows import joint_target
 from tests.samplers.rows import Rows, ragged
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
@@ -68,7 +69,13 @@ def test_a_visit_keeps_the_laws_of_the_interface(name: str) -> None:
         options = options.for_columns(("continuous",), (0,), (1,))
 
     def target_of(y: np.ndarray) -> Any:
-        return joint_target(rows, y[None], rows.seen[None]) if method.joint else rows.target(y)
+        if method.joint:
+            return joint_target(rows, y[None], rows.seen[None])
+        target = rows.target(y)
+        if not method.models_selection:
+            return target
+        everywhere = jnp.ones(rows.X.shape[1], bool)
+        return replace(target, selection=Selection(target.wy, everywhere, everywhere))
 
     def values(drawn: jax.Array) -> np.ndarray:
         return rows.table(drawn[0] if method.joint else drawn)

@@ -40,7 +40,6 @@ class Selection(Case):
     def __init__(self, name: str, *, binary: bool) -> None:
         """Choose the kind of variable."""
         self.name, self.binary = name, binary
-        self.in_suite = not binary
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sm.Parameters, Any]:
         """Draw parameters, all values and which are selected."""
