@@ -45,7 +45,7 @@ def test_popularity_is_missing_sporadically_in_every_school() -> None:
 def test_complete_data_have_nothing_to_choose_a_method_for() -> None:
     data = pd.DataFrame({"g": [1, 1, 2, 2], "x": [1.0, 2.0, 4.0, 3.0]})
 
-    summary = jm.cluster_missing(data, "g").summary
+    summary = cluster_missing(data, "g").summary
 
     assert summary["share"].tolist() == [0.0]
     assert summary["branch"].tolist() == [""]
