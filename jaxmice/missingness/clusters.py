@@ -107,4 +107,4 @@ def cluster_missing(data: pd.DataFrame, cluster: str) -> ClusterMissing:
 def _branches(data: pd.DataFrame, cluster: str) -> pd.Series:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxMiceWarning)
-        return find_default_method(data, cluster, explain=True)["branch"]
+        return find_default_method(data, cluster, explain=True)["branch"].astype(str)
