@@ -119,8 +119,11 @@ def regress(
     sums: Sums,
     prior: lm.Prior,
 ) -> Regression:
-    """Draw the regression given the latent variables, all multiplied by ``growth``."""
-    one = jnp.ones_like(growth)
+    """Draw the regression given the latent variables, all multiplied by ``growth``.
+
+    The sums may be by cluster or over all rows.
+    """
+    one = jnp.ones_like(sums.rho)
     grown = Outcome(growth * sums.k, growth * sums.s, sums.rho).put(sums)
     beta = lm.draw_beta(noise.beta, root_psi, one, grown, prior)
     _, b = lm.draw_b(noise.b, beta, root_psi, one, grown)

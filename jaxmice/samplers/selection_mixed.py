@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_blocks, to_rows
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
-from jaxmice.samplers.sums import Sums
+from jaxmice.samplers.sums import Sums, put_together
 from jaxmice.target import Selection, Target
 
 GAMMA_DEVIATION = 1.0
@@ -156,31 +156,15 @@ def _make_sums(
 ) -> Sums:
     """Return the sums of a regression of the last column on those that are live."""
     q, f = len(z_live), len(f_live)
-    x_live = jnp.concatenate([z_live, f_live])
-    live = jnp.append(x_live, True)
+    live = jnp.concatenate([z_live, f_live, jnp.ones((1,), bool)])
     products = jnp.where(live[:, None, None] & live[:, None], products, 0)
     tolerance = 64 * float(jnp.finfo(products.dtype).eps)
     root, solved = eliminate(products[:q, :q], products[:q, q:], tolerance)
     removed = sum((row[:, None] * row[None] for row in solved), jnp.zeros_like(products[q:, q:]))
     left = products[q:, q:] - removed
     x_square = jnp.sum(jnp.diagonal(products), axis=0)[:-1]
-    column = jnp.arange(q + f)
-    intercept = (column == 0) & target.z_intercept | (column == q) & target.f_intercept
-    kappa = 1e-8 if products.dtype == jnp.float64 else 1e-5
-    return Sums(
-        root=root,
-        K=jnp.concatenate([jnp.swapaxes(root, 0, 1), solved[:, :f]], axis=1),
-        k=solved[:, f],
-        S=left[:f, :f],
-        s=left[:f, f],
-        rho=jnp.maximum(left[f, f], 0),
-        n=n,
-        x_square=x_square,
-        penalty=jnp.where(intercept, 0, kappa * x_square),
-        z_live=z_live,
-        x_live=x_live,
-        cluster_live=target.layout.cluster_live,
-    )
+    k_f, k = solved[:, :f], solved[:, f]
+    return put_together(root, k_f, k, left, n, x_square, z_live, f_live, target)
 
 
 def make_priors(data: Data, *, binary: bool) -> Priors:
@@ -303,12 +287,8 @@ def step(
 
     fitted = target.ry | data.selection.hidden
     sums = selection_sums(data, total / xi, jnp.where(fitted, s - pull, 0))
-    one = jnp.ones_like(xi)
-    root = state.selection.root_psi
-    alpha = lm.draw_beta(noise[1].beta, root, one, sums, priors.selection)
-    _, a = lm.draw_b(noise[1].b, alpha, root, one, sums)
-    root = lm.draw_root_psi(noise[1].gammas, noise[1].psi, a, root, sums, priors.selection)
-    selection = latent.Regression(beta=alpha, b=a, root_psi=root)
+    one = jnp.ones((), y.dtype)
+    selection = latent.regress(noise[1], one, state.selection.root_psi, sums, priors.selection)
 
     d = jnp.where(target.ry, s - latent.predictor(selection, target), 0)
     sums = outcome_sums(data, d, y)
@@ -316,12 +296,10 @@ def step(
     if priors.spread is not None:
         outcome = lmc.step(key, counter, noise[0], before, sums, priors.outcome, priors.spread)
         return Parameters(selection, outcome, None)
-    beta = lm.draw_beta(noise[0].beta, before.root_psi, one, sums, priors.outcome)
-    _, b = lm.draw_b(noise[0].b, beta, before.root_psi, one, sums)
-    root = lm.draw_root_psi(
-        noise[0].gammas[:-1], noise[0].psi, b, before.root_psi, sums, priors.outcome
-    )
-    return Parameters(selection, dataclasses.replace(before, beta=beta, b=b, root_psi=root), y)
+    own = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-1])
+    drawn = latent.regress(own, one, before.root_psi, sums, priors.outcome)
+    outcome = dataclasses.replace(before, beta=drawn.beta, b=drawn.b, root_psi=drawn.root_psi)
+    return Parameters(selection, outcome, y)
 
 
 def draw_y(

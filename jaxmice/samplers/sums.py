@@ -110,7 +110,39 @@ def make_sums(target: Target, *, by_cluster: bool) -> Sums:
     left = outer - inside
     z_square = jnp.sum(jnp.diagonal(products[:, :q]), axis=0) if q else square[:0]
     x_square = jnp.concatenate([z_square, square[:f]])
-    kappa = 1e-8 if y.dtype == jnp.float64 else 1e-5
+    # The intercept is the first column of Z: R' times a shift of it.
+    k = k + root[0] * mean if q else k
+    return put_together(root, k_f, k, left, n, x_square, target.z_live, target.f_live, target)
+
+
+def put_together(
+    root: Float[Array, "q q J"],
+    k_f: Float[Array, "q f J"],
+    k: Float[Array, "q J"],
+    left: Float[Array, "g g *J"],
+    n: Float[Array, " J"],
+    x_square: Float[Array, " p"],
+    z_live: Bool[Array, " q"],
+    f_live: Bool[Array, " f"],
+    target: Target,
+) -> Sums:
+    """Return the sums of a design from their parts.
+
+    Parameters
+    ----------
+    root, k_f, k
+        R, and R^+ Z'F and R^+ Z'y.
+    left
+        Products of (F, y) outside the space of Z.
+    n, x_square
+        See `Sums`.
+    z_live, f_live
+        Columns that predict.
+    target
+        Says which columns are intercepts, and which clusters exist.
+    """
+    q, f = len(z_live), len(f_live)
+    kappa = 1e-8 if left.dtype == jnp.float64 else 1e-5
     first = np.arange(q + f)
     is_intercept = ((first == 0) & target.z_intercept & (q > 0)) | (
         (first == q) & target.f_intercept
@@ -118,17 +150,16 @@ def make_sums(target: Target, *, by_cluster: bool) -> Sums:
     return Sums(
         root=root,
         K=jnp.concatenate([jnp.swapaxes(root, 0, 1), k_f], axis=1),
-        # The intercept is the first column of Z: R' times a shift of it.
-        k=k + root[0] * mean if q else k,
+        k=k,
         S=left[:f, :f],
         s=left[:f, f],
         rho=jnp.maximum(left[f, f], 0),
         n=n,
         x_square=x_square,
         penalty=jnp.where(is_intercept, 0, kappa * x_square),
-        z_live=target.z_live,
-        x_live=jnp.concatenate([target.z_live, target.f_live]),
-        cluster_live=layout.cluster_live,
+        z_live=z_live,
+        x_live=jnp.concatenate([z_live, f_live]),
+        cluster_live=target.layout.cluster_live,
     )
 
 
