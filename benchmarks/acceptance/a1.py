@@ -20,8 +20,13 @@ J = 500
 SETTINGS = ((0.25, 8, 4), (1.0, 6, 2))
 """Variance between clusters, rows of a cluster, observed rows."""
 
-PROPER = ("2l.pan", "2l.norm", "2l.lmer", "2l.glm.norm", "2l.2stage.norm", "pan", "jomo")
+PROPER = (
+    *("2l.pan", "2l.norm", "2l.lmer", "2l.glm.norm", "2l.2stage.norm", "2l.jomo", "pan", "jomo"),
+)
 """Methods whose expectation is tau2."""
+
+MATCHING = ("2l.pmm", "2l.2stage.pmm")
+"""The same, if there is a covariate to match by."""
 
 LIMIT = 0.006
 """Allowed departure in the first setting, besides what the prior moves."""
@@ -114,7 +119,8 @@ def run(replications: int, seed: int) -> str:
         shift = abs(prior_shift(tau2, m))
         rows = [(name, tau2, between(frames, name, seed), shift) for name in PROPER]
         sloped = data_sets(tau2, n, m, replications, slope=1.0)
-        rows.append(("2l.pmm", tau2, between(sloped, "2l.pmm", seed, slope=1.0), shift))
+        for name in MATCHING:
+            rows.append((name, tau2, between(sloped, name, seed, slope=1.0), shift))
         rows.append(
             ("norm, no clusters", ignored(tau2, n, m), between(frames, "norm", seed, 0), 0.0)
         )

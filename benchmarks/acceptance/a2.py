@@ -52,6 +52,7 @@ RECOMMENDED = (
     Row("`2l.lmer`; `2l.pan` and `2l.glm.norm` have its kernel", "2l.lmer"),
     Row("`2l.norm`", "2l.norm", by_cluster=True),
     Row("`2l.2stage.norm`", "2l.2stage.norm", by_cluster=True),
+    Row("`2l.jomo`", "2l.jomo", by_cluster=True),
     Row("`2l.pmm`", "2l.pmm"),
 )
 COMPATIBLE = (
@@ -288,5 +289,5 @@ def run(replications: int, seed: int) -> str:
     ]
     for number, (n, icc) in enumerate(SETTINGS):
         lines += run_setting(n, icc, replications, seed + number)
-    lines += run_heteroscedastic(min(replications, 300), seed + len(SETTINGS))
+    lines += run_heteroscedastic(replications, seed + len(SETTINGS))
     return "\n".join(lines) + "\n"
