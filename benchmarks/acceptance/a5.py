@@ -55,35 +55,68 @@ class Data:
         return np.stack([np.ones_like(self.x1), self.x1, self.x2], axis=2)
 
 
-def simulate(sizes: Sequence[int], R: int, seed: int, *, spread: float, sporadic: float) -> Data:
+@dataclass(frozen=True)
+class Variant:
+    """How one table differs from the base case."""
+
+    title: str
+    sizes: Sequence[int] = (15,) * len(SIZES)
+    """Rows of the studies."""
+
+    spread: float = 0.0
+    """Standard deviation over studies of the log residual deviation."""
+
+    sporadic: float = 0.25
+    """Probability of a missing value in a study that has observed the predictor."""
+
+    systematic: float = 0.25
+    """Probability that a study has not observed a predictor."""
+
+    strength: float = 1.0
+    """Factor of Psi."""
+
+    share: float = 1.0
+    """Share of the data sets that are run, to save time."""
+
+
+VARIANTS = (
+    Variant("15 rows in every study"),
+    Variant("15 rows in every study, residual deviations log-normal", spread=0.4),
+    Variant("15 rows in every study, no sporadic holes", sporadic=0.0),
+    Variant("15 rows in every study, sporadic holes only", systematic=0.0),
+    Variant("15 rows in every study, Psi four times as large", strength=4.0),
+    Variant("14 studies of 60 rows", sizes=(60,) * 14),
+    Variant("7 studies of 60 rows", sizes=(60,) * 7),
+    Variant("Full sizes", sizes=SIZES, share=0.4),
+)
+
+
+def simulate(variant: Variant, R: int, seed: int) -> Data:
     """Draw data sets.
 
     Parameters
     ----------
-    sizes
-        Rows of the studies.
+    variant
+        What they are like.
     R, seed
         Number of data sets, seed.
-    spread
-        Standard deviation over studies of the log residual deviation.
-    sporadic
-        Probability of a missing value in a study that has observed the predictor.
     """
     rng = np.random.default_rng(seed)
-    study, J = np.repeat(np.arange(len(sizes)), sizes), len(sizes)
+    J = len(variant.sizes)
+    study = np.repeat(np.arange(J), variant.sizes)
     shape = (R, len(study))
     a, c = np.sqrt(0.093) * rng.normal(size=(R, J)), np.sqrt(0.33) * rng.normal(size=(R, J))
-    b = rng.multivariate_normal(np.zeros(2), PSI, (R, J))
-    sd = 0.171 * np.exp(spread * rng.normal(size=(R, J)))
+    b = rng.multivariate_normal(np.zeros(2), variant.strength * PSI, (R, J))
+    sd = 0.171 * np.exp(variant.spread * rng.normal(size=(R, J)))
     x1 = 2.90 + a[:, study] + np.sqrt(0.28) * rng.normal(size=shape)
     x2 = (rng.random(shape) < 1 / (1 + np.exp(0.69 - c[:, study]))).astype(float)
     y = BETA[0] + BETA[1] * x1 + BETA[2] * x2 + sd[:, study] * rng.normal(size=shape)
     y += b[:, study, 0] + b[:, study, 1] * x1
-    whole = rng.random((R, J, 2)) < 0.25
+    whole = rng.random((R, J, 2)) < variant.systematic
     # Of every predictor two studies have all values, and one has none.
     whole[:, -2:] = False
-    whole[:, 0, 0] = whole[:, 1, 1] = True
-    seen = (rng.random((*shape, 2)) >= sporadic) & ~whole[:, study]
+    whole[:, 0, 0] = whole[:, 1, 1] = variant.systematic > 0
+    seen = (rng.random((*shape, 2)) >= variant.sporadic) & ~whole[:, study]
     return Data(x1, x2, y, seen, study)
 
 
@@ -161,12 +194,12 @@ def analyse(data: Data, methods: tuple[str, str], seed: int) -> Result:
     )
 
 
-def line(name: str, result: Result, verdict: str) -> str:
+def line(name: str, result: Result, psi: np.ndarray, verdict: str) -> str:
     """Return one line of the table."""
     bias = result.estimate.mean(axis=0) / BETA - 1
     error = result.estimate.std(axis=0) / np.sqrt(len(result.estimate)) / np.abs(BETA)
     covered, width = result.covered.mean(axis=0), (result.upper - result.lower).mean(axis=0)
-    ratio = np.diagonal(result.psi.mean(axis=0)) / np.diagonal(PSI)
+    ratio = np.diagonal(result.psi.mean(axis=0)) / np.diagonal(psi)
     cells = [
         name,
         *(f"{100 * bias[i]:.1f} ± {100 * error[i]:.1f}" for i in (1, 2)),
@@ -193,43 +226,35 @@ def judge(result: Result, complete: Result) -> str:
     return f"**missed: {', '.join(missed)}**" if missed else "kept"
 
 
-def table(title: str, data: Data, seed: int) -> list[str]:
+def table(variant: Variant, data: Data, seed: int) -> list[str]:
     """Return the table of one variant."""
+    psi = variant.strength * PSI
     complete = from_fits(fit_reml(data.y, data.design, 2, data.study))
     rows = from_fits(fit_reml(data.y, data.design, 2, data.study, data.seen.all(axis=2)))
     lines = [
-        f"\n## {title}, {len(data.y)} data sets\n",
+        f"\n## {variant.title}, {len(data.y)} data sets\n",
         "| | bias of x1, % | bias of x2, % | coverage intercept / x1 / x2 | width x1 / x2 "
         "| var(b0), var(b1) over truth | sd(e) | |",
         "|---|---|---|---|---|---|---|---|",
-        line("complete data", complete, ""),
-        line("complete rows", rows, ""),
+        line("complete data", complete, psi, ""),
+        line("complete rows", rows, psi, ""),
     ]
     for name, methods in METHODS.items():
         result = analyse(data, methods, seed)
-        lines.append(line(name, result, judge(result, complete)))
+        lines.append(line(name, result, psi, judge(result, complete)))
     return lines
 
 
 def run(replications: int, seed: int) -> str:
-    """Return the page of the study; the full sizes take a tenth of the replications."""
-    few = max(replications // 10, 1)
-    small = [15] * len(SIZES)
+    """Return the page of the study."""
     lines = [
         f"m = {M}, {MAXIT} iterations. Limits: relative bias of both slopes at most "
         f"{100 * BIAS_LIMIT:.0f} %, coverage at most {COVERAGE_LIMIT} below that of complete data, "
-        "both allowing for three standard errors of the simulation. The full sizes, 11,685 rows, "
-        "are run for a tenth of the data sets to save time. Meant for "
-        f"{REPLICATIONS} data sets per table; this page has {replications}.",
+        "both allowing for three standard errors of the simulation. Widths are those of 95 % "
+        "intervals; ± is one standard error of the simulation. The full sizes, 11,685 rows, are "
+        f"run for {VARIANTS[-1].share:.0%} of the data sets to save time.",
     ]
-    both = {"spread": 0.0, "sporadic": 0.25}
-    uneven = {"spread": 0.4, "sporadic": 0.25}
-    only = {"spread": 0.0, "sporadic": 0.0}
-    title = "15 rows in every study"
-    for number, (variant, options) in enumerate(
-        (("", both), (", residual deviations log-normal", uneven), (", no sporadic holes", only))
-    ):
-        data = simulate(small, replications, seed + number, **options)
-        lines += table(title + variant, data, seed)
-    lines += table("Full sizes", simulate(SIZES, few, seed + 3, **both), seed)
+    for number, variant in enumerate(VARIANTS):
+        R = max(round(variant.share * replications), 1)
+        lines += table(variant, simulate(variant, R, seed + number), seed)
     return "\n".join(lines) + "\n"
