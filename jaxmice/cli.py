@@ -8,6 +8,7 @@ import argparse
 import difflib
 import importlib
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.command == "tutorial" and arguments.data and not TUTORIALS[arguments.name].columns:
+        parser.error(f"tutorial {arguments.name} runs on its own data only; leave out --data")
     if arguments.command is None:
         parser.print_help()
         return 0
@@ -55,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_tutorial(arguments: argparse.Namespace) -> None:
     tutorial = importlib.import_module(f"jaxmice.tutorials.{arguments.name}")
-    tutorial.run(arguments.out, arguments.m, arguments.seed)
+    own = {} if arguments.data is None else {"data": arguments.data}
+    tutorial.run(arguments.out, arguments.m, arguments.seed, **own)
 
 
 def _run_inspect(arguments: argparse.Namespace) -> None:
@@ -195,7 +199,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 def _add_tutorial(commands: Any) -> None:
     about = "run a case study and write it up as an HTML page"
-    names = "\n".join(f"  {name:12} {text}" for name, text in TUTORIALS.items())
+    names = "\n".join(_listed(name) for name in TUTORIALS)
     tutorial = commands.add_parser(
         "tutorial",
         help=about,
@@ -204,6 +208,12 @@ def _add_tutorial(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tutorial.add_argument("name", metavar="NAME", type=_tutorial, help="which one, see below")
+    tutorial.add_argument(
+        "--data",
+        metavar="FILE",
+        type=Path,
+        help="run it on your own file, which needs the columns named below",
+    )
     _add_common(tutorial, 2)
 
 
@@ -237,6 +247,14 @@ def _tutorial(name: str) -> str:
     near = difflib.get_close_matches(name, TUTORIALS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(TUTORIALS)}"
     raise argparse.ArgumentTypeError(f"there is no tutorial {name!r}; {hint}")
+
+
+def _listed(name: str) -> str:
+    """Return the lines of help on a tutorial."""
+    known = TUTORIALS[name]
+    columns = f"--data FILE with {', '.join(known.columns)}" if known.columns else ""
+    lines = [*textwrap.wrap(known.about, 76), *textwrap.wrap(columns, 76)]
+    return "\n".join(f"  {'' if i else name:12} {line}" for i, line in enumerate(lines))
 
 
 def _folder(text: str) -> Path:

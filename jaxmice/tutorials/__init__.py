@@ -1,13 +1,35 @@
 """Case studies as programs.
 
 Each is a module with a function ``run(out, m, seed)`` that prints a table and writes one
-HTML page; ``jaxmice tutorial NAME`` calls it.
+HTML page; ``jaxmice tutorial NAME`` calls it. Those that name columns take ``data`` as well:
+the path of a file of the user's with these columns.
 """
 
-TUTORIALS = {
-    "popularity": "popularity of 2,000 pupils in 100 schools: what happens to the differences "
-    "between schools under six ways to deal with missing scores",
-}
-"""Name of the module -> what it shows."""
+from dataclasses import dataclass
 
-__all__ = ["TUTORIALS"]
+
+@dataclass(frozen=True)
+class Tutorial:
+    """What is known of a case study before it is imported.
+
+    Attributes
+    ----------
+    about
+        What it shows.
+    columns
+        Columns that a file of the user's must have; empty if it runs on its own data only.
+    """
+
+    about: str
+    columns: tuple[str, ...] = ()
+
+
+TUTORIALS = {
+    "popularity": Tutorial(
+        "popularity of 2,000 pupils in 100 schools: what happens to the differences "
+        "between schools under six ways to deal with missing scores"
+    ),
+}
+"""Name of the module -> what it is about."""
+
+__all__ = ["TUTORIALS", "Tutorial"]

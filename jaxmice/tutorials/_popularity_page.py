@@ -1,7 +1,6 @@
 """The page of the popularity case study: its words, tables and figures."""
 
 import html
-from typing import TYPE_CHECKING
 
 from jaxmice.missingness import cluster_missing, icc
 from jaxmice.plots import (
@@ -14,6 +13,7 @@ from jaxmice.plots import (
     plot_trace,
 )
 from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
+from jaxmice.tutorials._common import drawn, sentence
 from jaxmice.tutorials.popularity import (
     COMPLETE_DATA,
     COMPLETE_ICC,
@@ -24,9 +24,6 @@ from jaxmice.tutorials.popularity import (
     footer,
     intervals,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TITLE = "How (not) to impute pupils in schools"
 
@@ -110,7 +107,7 @@ def _missing(result: Popularity) -> list[str]:
             "every school says something about itself."
         ),
         figure(
-            _drawn(plot_pattern(data, cluster="school")),
+            drawn(plot_pattern(data, cluster="school")),
             f"Tiles: in {(~missing).sum():,} rows all four variables are observed, in "
             f"{missing.sum():,} popular is missing.",
             "Patterns of observed (blue) and missing (red) cells.",
@@ -123,7 +120,7 @@ def _missing(result: Popularity) -> list[str]:
             "where it is missing. An imputation model therefore needs sex."
         ),
         figure(
-            _drawn(plot_conditional(named, "sex", "popular")),
+            drawn(plot_conditional(named, "sex", "popular")),
             f"Bars: {by_sex[0]:.0%} of boys and {by_sex[1]:.0%} of girls have no score; among "
             "the rows with a missing score boys are the majority.",
             "Sex where popularity is observed and where it is missing. The bars differ: "
@@ -131,7 +128,7 @@ def _missing(result: Popularity) -> list[str]:
             0.75,
         ),
         figure(
-            _drawn(plot_conditional(data, "texp", "popular")),
+            drawn(plot_conditional(data, "texp", "popular")),
             "Two histograms of teacher experience that nearly coincide.",
             "Teacher experience in years, likewise. The two outlines agree up to chance.",
             0.75,
@@ -189,7 +186,7 @@ def _results(result: Popularity) -> list[str]:
             "Estimates and 95% intervals. Dashed line and band: the complete data.",
         ),
         table(["", *TERMS, "ICC"], cells),
-        definitions((name, _sentence(text)) for name, text in findings(result).items()),
+        definitions((name, sentence(text)) for name, text in findings(result).items()),
         paragraph(
             "The interaction shows what an imputation model must contain. Imputed scores follow "
             "the model they were drawn from; if that has no product of sex and experience, "
@@ -210,7 +207,7 @@ def _between(result: Popularity) -> list[str]:
             "cannot replace."
         ),
         figure(
-            _drawn(
+            drawn(
                 plot_icc(result.imputations, "popular", cluster="school", reference=COMPLETE_ICC)
             ),
             f"ICC of every completed data set by strategy, means: {told}.",
@@ -235,7 +232,7 @@ def _plausible(result: Popularity) -> list[str]:
     for name in ("pmm, no schools", "2l.pan, product"):
         blocks.append(
             figure(
-                _drawn(plot_strip(result.imputations[name], "popular")),
+                drawn(plot_strip(result.imputations[name], "popular")),
                 f"Points of observed and imputed popularity by imputation, {name}; both cover "
                 "the same range.",
                 f"<b>{html.escape(name)}</b>: observed scores (blue, 0) and imputed ones (red).",
@@ -244,7 +241,7 @@ def _plausible(result: Popularity) -> list[str]:
     name = "2l.pan, product"
     blocks.append(
         figure(
-            _drawn(plot_box(result.imputations[name], "popular")),
+            drawn(plot_box(result.imputations[name], "popular")),
             f"Boxes of observed and imputed popularity by imputation, {name}; imputed scores "
             "are centred a little lower or at the same height.",
             f"<b>{name}</b> once more, as boxes. Imputed scores need not agree with observed "
@@ -299,11 +296,3 @@ def _closing(result: Popularity) -> list[str]:
         ),
         "</footer>",
     ]
-
-
-def _drawn(ax: object) -> "Figure":
-    return ax.figure  # type: ignore[attr-defined]
-
-
-def _sentence(text: str) -> str:
-    return html.escape(text[0].upper() + text[1:])

@@ -16,17 +16,17 @@ Oberman, H., Muñoz Avila, J., de Jong, V., Vink, G., & Debray, T. Imputation of
 multilevel data with mice (tutorial, draft). The complete-data results are printed there.
 """
 
-import platform
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from jaxmice.tutorials._common import interval, make_folder, versions
 
 if TYPE_CHECKING:
     from jaxmice.analysis import LmmFit
@@ -163,9 +163,7 @@ def run(out: Path | str = ".", m: int = 20, seed: int = 1) -> Popularity:
     """
     from jaxmice.tutorials._popularity_page import write_page
 
-    folder = Path(out)
-    # Made first: that a folder cannot be written should come out before the work, not after.
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out)
     result = compare(m, seed)
     print(format_table(result))
     print()
@@ -223,7 +221,7 @@ def intervals(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     texts = {}
     for row in table.set_index("term")[["estimate", "conf.low", "conf.high"]].itertuples():
         term, value, low, high = row
-        texts[str(term)] = (f"{value:.3f}", f"[{low:.3f}, {high:.3f}]")
+        texts[str(term)] = interval(value, low, high)
     return texts
 
 
@@ -257,12 +255,7 @@ def findings(result: Popularity) -> dict[str, str]:
 
 def footer(result: Popularity) -> str:
     """Return the line on time and versions."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("jaxmice", "jax", "pandas"))
-    return (
-        f"{result.seconds:.1f} s for {len(STRATEGIES)} strategies, m = {result.m}, "
-        f"seed {result.seed}, compilation included; "
-        f"{packages}, Python {platform.python_version()}"
-    )
+    return versions(result.seconds, f"{len(STRATEGIES)} strategies", result.m, result.seed)
 
 
 def _with_intervals(fit: "LmmFit") -> pd.DataFrame:

@@ -40,6 +40,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["tutorial", "popularty"], "did you mean 'popularity'?"),
         (["tutorial", "xyz"], "choose from: popularity"),
         (["tutorial"], "NAME"),
+        (["tutorial", "popularity", "--data", "d.csv"], "runs on its own data only"),
         (["impute"], "impute"),
         (["tutorial", "popularity", "--m", "1"], "'1' is not a whole number of at least 2"),
         (["tutorial", "popularity", "--seed", "-1"], "at least 0"),
