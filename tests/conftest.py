@@ -6,9 +6,24 @@ from pathlib import Path
 import jax
 import pytest
 
+SHARED_COMPILE_SECONDS = 0.2
+"""Programs that compile in less are not worth a file."""
+
 MAPS = Path("/proc/self/maps")
 MANY_MAPS = 30_000
 """Linux ends a process at 65,530; every compiled program holds dozens until it is dropped."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compile a program once in a session, whichever of its processes needs it first.
+
+    The folder is new with each session: nothing compiled earlier takes part.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if own.name.startswith("popen-") else own
+    jax.config.update("jax_compilation_cache_dir", str(shared / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHARED_COMPILE_SECONDS)
 
 
 @pytest.fixture(scope="module")
