@@ -1,13 +1,15 @@
 """Random data frames thrown at `mice`: valid imputations or a clear error, and nothing else.
 
-Command: ``python -m benchmarks.fuzz --frames 2000``. The numbers of rows and clusters come
+Command: ``python -m benchmarks.fuzz --frames 2000 --record fuzz.tsv``; with ``--minutes`` it
+stops, and the same command goes on from the record. The numbers of rows and clusters come
 from a short list, so that programs are shared; all else is random.
 """
 
 import argparse
 import warnings
-from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -140,42 +142,77 @@ def _check(imp: jm.ImputedData, completed: list[pd.DataFrame], cluster: str | No
     return "imputed in part, with an event" if holes.any() else "imputed"
 
 
+def fuzz(seeds: Iterable[int], maxit: int, record: Path, end: float) -> dict[int, str]:
+    """Return what became of each frame; what `record` holds already is not run again.
+
+    Every outcome is added to `record` at once, and no frame begins after the time `end`, so
+    that a long run may be cut into short ones.
+    """
+    lines = record.read_text().splitlines() if record.exists() else []
+    done = {
+        int(seed): found
+        for seed, its, found in (line.split("\t", 2) for line in lines)
+        if int(its) == maxit
+    }
+    for seed in seeds:
+        if seed in done:
+            continue
+        if time() > end:
+            break
+        try:
+            done[seed] = outcome(seed, maxit)
+        except Exception as error:  # whatever it is, it is a fault
+            reason = str(error).splitlines()[0] if str(error) else ""
+            done[seed] = f"fault: {type(error).__name__}: {reason}"
+            print(f"frame {seed}: {done[seed]}", flush=True)
+        with record.open("a") as file:
+            file.write(f"{seed}\t{maxit}\t{done[seed]}\n")
+    return done
+
+
 def main() -> None:
     """Run and write the page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=np.inf, help="begin no frame after that")
+    parser.add_argument("--record", type=Path, required=True, help="outcomes, to go on from")
     parser.add_argument("--out", type=Path, default=PAGE)
     chosen = parser.parse_args()
-    counts: Counter[str] = Counter()
-    faults = []
-    for seed in range(chosen.first, chosen.first + chosen.frames):
-        try:
-            counts[outcome(seed)] += 1
-        except Exception as error:  # whatever it is, it is a fault
-            reason = str(error).splitlines()[0] if str(error) else ""
-            faults.append(f"frame {seed}: {type(error).__name__}: {reason}")
-            counts["fault"] += 1
-            print(faults[-1], flush=True)
-    lines = [f"| {kind} | {count} |" for kind, count in sorted(counts.items())]
-    command = f"python -m benchmarks.fuzz --frames {chosen.frames}"
+    end = time() + 60 * chosen.minutes
+    seeds = range(chosen.first, chosen.first + chosen.frames)
+    start, drawn = (fuzz(seeds, maxit, chosen.record, end) for maxit in (0, 1))
+    kinds = sorted({found.split(":")[0] for found in (*start.values(), *drawn.values())})
+    count = {kind: [_count(done, kind) for done in (start, drawn)] for kind in kinds}
+    faults = [
+        f"- frame {seed}, maxit={maxit}: {found}"
+        for maxit, done in enumerate((start, drawn))
+        for seed, found in sorted(done.items())
+        if found.startswith("fault")
+    ]
     page = [
         "# Random data frames",
         "",
-        made_by(command),
+        made_by(f"python -m benchmarks.fuzz --frames {chosen.frames} --record fuzz.tsv"),
         "",
         "Each frame has random columns of any dtype, holes, magnitudes, names and clusters. `mice`",
         "must impute it, observed cells unchanged and no imputed cell missing, or raise one of its",
-        "own errors, whose codes are counted.",
+        "own errors, whose codes are counted. Every frame is set up and started (`maxit=0`), which",
+        f"compiles nothing; {len(drawn)} of {chosen.frames} were drawn too (`maxit=1`).",
         "",
-        "| outcome | frames |",
-        "|---|---|",
-        *lines,
+        "| outcome | frames started | frames drawn |",
+        "|---|---|---|",
+        *(f"| {kind} | {a} | {b} |" for kind, (a, b) in count.items()),
+        f"| all | {len(start)} | {len(drawn)} |",
         "",
-        *(f"- {fault}" for fault in faults),
+        *faults,
     ]
     print("\n".join(page))
     chosen.out.write_text("\n".join(page).rstrip() + "\n")
+
+
+def _count(done: dict[int, str], kind: str) -> int:
+    return sum(found.split(":")[0] == kind for found in done.values())
 
 
 if __name__ == "__main__":
