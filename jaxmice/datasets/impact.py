@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import expit, ndtr, ndtri
 
 from jaxmice.amputation import Sporadic, Systematic, multilevel_ampute
-from jaxmice.datasets.simulate import CODE, SimulatedData
+from jaxmice.datasets.simulate import CODE, SimulatedData, linear_predictor
 from jaxmice.errors import DataError
 
 STUDIES = {
@@ -93,8 +93,6 @@ COEFFICIENTS = {
 }
 """Log-odds of death within six months."""
 
-Rows = npt.NDArray[np.float64]
-
 
 def make_impact(
     n_j: int | Sequence[int] | None = None,
@@ -174,7 +172,9 @@ def make_impact(
     for column, values in _patients(rng, study, cohort).items():
         complete[column] = values
     u = rng.normal(0, np.sqrt(between), len(names))
-    complete["mort"] = (rng.random(study.size) < expit(_log_odds(complete) + u[study])).astype(int)
+    complete["mort"] = (
+        rng.random(study.size) < expit(linear_predictor(complete, COEFFICIENTS) + u[study])
+    ).astype(int)
     truth = COEFFICIENTS | {
         "var_intercept": between,
         "icc": between / (between + np.pi**2 / 3),
@@ -249,14 +249,3 @@ def _patients(
             else pd.Categorical.from_codes(code.tolist(), labels, ordered=column in ORDERED)
         )
     return out
-
-
-def _log_odds(data: pd.DataFrame) -> Rows:
-    total = np.full(len(data), COEFFICIENTS["Intercept"])
-    for term, slope in COEFFICIENTS.items():
-        column, _, level = term.partition("[T.")
-        if level:
-            total += slope * (data[column] == level.rstrip("]")).to_numpy()
-        elif term != "Intercept":
-            total += slope * data[column].to_numpy()
-    return total

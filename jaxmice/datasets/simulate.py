@@ -211,3 +211,25 @@ def _probabilities(score: npt.NDArray[np.float64], share: float) -> npt.NDArray[
         else:
             high = middle
     return 1 / (1 + np.exp(-(low + high) / 2 - score))
+
+
+def linear_predictor(
+    data: pd.DataFrame, coefficients: Mapping[str, float]
+) -> npt.NDArray[np.float64]:
+    """Return the sum of the terms for every row.
+
+    Parameters
+    ----------
+    data
+        Columns named by the terms.
+    coefficients
+        ``Intercept`` and slopes, of columns or of categories as ``column[T.category]``.
+    """
+    total = np.full(len(data), coefficients["Intercept"])
+    for term, slope in coefficients.items():
+        column, _, level = term.partition("[T.")
+        if level:
+            total += slope * (data[column] == level.rstrip("]")).to_numpy()
+        elif term != "Intercept":
+            total += slope * data[column].to_numpy()
+    return total
