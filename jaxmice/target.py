@@ -41,6 +41,9 @@ class Target(eqx.Module):
     wy: Bool[Array, "K B"]
     """Rows to impute."""
 
+    used: Bool[Array, "K B"]
+    """Rows that are not ignored."""
+
     z_shared: Float[Array, "qs K B"]
     """Columns with a random effect that all chains share."""
 

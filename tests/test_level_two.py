@@ -89,6 +89,34 @@ def test_group_means_are_in_step_and_in_the_units_of_the_user() -> None:
     assert abs(np.mean(latent)) < spread / 2
 
 
+@pytest.mark.parametrize("holes", [(), (0, 9)], ids=["complete", "incomplete"])
+def test_cluster_means_leave_ignored_rows_out_unless_all_are(holes: tuple[int, ...]) -> None:
+    data = clusters().drop(columns=["v", "w"])
+    ignore = ((data["g"] == "c4") | (data.index % 7 == 3)).to_numpy(copy=True)
+    ignore[list(holes)] = False
+    counting = ~ignore | (data["g"] == "c4")
+    mean = data["g"].map(data["x"][counting].groupby(data["g"]).mean())
+    exact = 3 + 2 * data["x"] + 5 * mean
+    data["y"] = exact.mask(data.index % 3 == 0)
+    data.loc[list(holes), "x"] = np.nan
+    # Without noise predictions are exact, for new clusters too: those of x, then those of y.
+    roles = {"y": {"x": "fixed+mean"}, "x": {"y": "fixed+mean"}}
+    imp = jm.mice(
+        data,
+        m=1,
+        maxit=1,
+        method="norm.predict",
+        roles=roles,
+        ignore=ignore,
+        screen="off",
+        visit_sequence=["x", "y"] if holes else ["y"],
+        init=data.assign(x=0.0, y=exact),
+        **call(),
+    )
+    apart = imp.complete(1)["y"] - exact
+    assert np.abs(apart[data["y"].isna()]).max() < 1e-3
+
+
 def test_rows_that_show_a_value_in_part_are_completed_or_refused() -> None:
     data = clusters()
     row = data.index[data["g"] == "c0"][0]

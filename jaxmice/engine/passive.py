@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxmice.engine.problem import Data
 from jaxmice.engine.visit import Trace, make_trace, over_replications
-from jaxmice.linalg import cluster_sums, to_rows
+from jaxmice.linalg import cluster_sums, counting_rows, to_rows
 
 ROUNDING = 8
 """Units in the last place by which a whole number may be off after a change of scale."""
@@ -105,9 +105,7 @@ class DevicePool:
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        live = data.layout.row_live
-        used = data.used & live
-        self.weight = used | (live & (self._rows(used.astype(data.observed.dtype)) == 0))
+        self.weight = counting_rows(data.used, data.layout)
 
     def sum(self, values: Array) -> Float[Array, "K 1"]:
         """Return for every row the sum over its cluster."""

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from jaxmice.engine.problem import ChainSlots, Data, SharedSlots, Spec
 from jaxmice.engine.streams import as_keys
-from jaxmice.linalg import Factor, Layout, cluster_sums, to_rows
+from jaxmice.linalg import Factor, Layout, cluster_sums, counting_rows, to_rows
 from jaxmice.methods import Method
 from jaxmice.random import once, resample, uniforms
 from jaxmice.target import JointTarget, Selection, Target
@@ -174,6 +174,7 @@ def make_target(
         hidden = ~seen & data.used & rows
         own["selection"] = Selection(hidden, spec.selects, spec.explains)
     factors = _choose_factors(data, spec, fill)
+    own["used"] = data.used & rows
     return Target(**own, **design, y_scale=spec.y_scale[0], factors=factors)
 
 
@@ -220,7 +221,7 @@ def _fill_chain(
     is_dummy = (values == wide(slots.category)).astype(values.dtype)
     values = jnp.where(wide(slots.category >= 0), is_dummy, values) + wide(slots.shift)
     if uses_means:
-        used = data.used & data.layout.row_live
+        used = counting_rows(data.used, data.layout)
         total = to_rows(cluster_sums(values * used, data.layout), data.layout)
         size = cluster_sums(used[None].astype(values.dtype), data.layout)
         count = to_rows(size, data.layout)

@@ -4,6 +4,7 @@ from jaxmice.linalg.clusters import (
     Layout as Layout,
     cluster_products as cluster_products,
     cluster_sums as cluster_sums,
+    counting_rows as counting_rows,
     to_blocks as to_blocks,
     to_rows as to_rows,
     total_products as total_products,

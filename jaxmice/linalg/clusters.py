@@ -61,6 +61,13 @@ def over_blocks(blocks: Float[Array, "K ..."], layout: Layout) -> Float[Array, "
     )
 
 
+def counting_rows(used: Bool[Array, "K B"], layout: Layout) -> Bool[Array, "K B"]:
+    """Return the rows that count in cluster means: those in use, or all where none is."""
+    used = used & layout.row_live
+    inside = to_rows(cluster_sums(used[None].astype(float), layout), layout)[0]
+    return used | (layout.row_live & (inside == 0))
+
+
 def to_rows(values: Float[Array, "a J"], layout: Layout) -> Float[Array, "a K 1"]:
     """Spread one value per cluster over its blocks, ready to broadcast over rows."""
     return to_blocks(values, layout)[..., None]

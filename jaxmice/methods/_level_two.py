@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.linalg import Layout, cluster_sums, to_rows
+from jaxmice.linalg import Layout, cluster_sums, counting_rows, to_rows
 from jaxmice.methods._base import Method
 from jaxmice.target import Target
 
@@ -48,17 +48,18 @@ class LevelTwo(Method):
 def to_clusters(target: Target) -> Target:
     """Return the target with one row per cluster.
 
-    Predictors are their means over the rows of the cluster; those that are constant in
-    clusters stay as they are. The cluster shows the value that its observed rows share.
+    Predictors are their means over the rows of the cluster that are not ignored; those that
+    are constant in clusters stay as they are. The cluster shows the value that its observed
+    rows share.
     """
     layout, dtype = target.layout, target.y.dtype
     rows, wanted = layout.row_live.astype(dtype), target.wy.astype(dtype)
-    size, n_seen, n_wanted, shift = cluster_sums(
-        jnp.stack([rows, target.ry.astype(dtype), wanted, target.delta * wanted]), layout
-    )
+    counting = counting_rows(target.used, layout).astype(dtype)
+    parts = [rows, counting, target.ry.astype(dtype), wanted, target.delta * wanted]
+    size, n, n_seen, n_wanted, shift = cluster_sums(jnp.stack(parts), layout)
 
     def means(columns: Float[Array, "c K B"]) -> Float[Array, "c 1 J"]:
-        return (cluster_sums(columns * rows, layout) / jnp.maximum(size, 1))[:, None]
+        return (cluster_sums(columns * counting, layout) / jnp.maximum(n, 1))[:, None]
 
     qs, has_z = target.z_shared.shape[0], target.z_live.shape[0] > 0
     fs = target.f_shared.shape[0]
@@ -67,6 +68,7 @@ def to_clusters(target: Target) -> Target:
         y=jnp.where(n_seen > 0, _shown(target), 0)[None],
         ry=(n_seen > 0)[None],
         wy=(n_wanted > 0)[None],
+        used=(size > 0)[None],
         delta=(shift / jnp.maximum(n_wanted, 1))[None],
         z_shared=jnp.zeros((0, 1, size.shape[0]), dtype),
         z_chain=jnp.zeros((0, 1, size.shape[0]), dtype),

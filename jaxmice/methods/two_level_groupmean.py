@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.linalg import cluster_sums
+from jaxmice.linalg import cluster_sums, counting_rows
 from jaxmice.methods._base import Method
 from jaxmice.methods._level_two import to_all_rows
 from jaxmice.target import Target
@@ -16,8 +16,8 @@ class TwoLevelGroupmean(Method):
     """The cluster mean of one predictor (``2l.groupmean`` in R's ``miceadds``).
 
     The column is computed, not drawn: in every visit it gets the mean, over the rows of
-    the cluster in the completed data, of the one column that has code 2 in its row. It
-    need not have any observed value. An expression, ``"~ mean(x)"``, does the same and is
+    the cluster in the completed data that are not ignored (or all, where all are), of the
+    one column that has code 2 in its row. It need not have any observed value. An expression, ``"~ mean(x)"``, does the same and is
     in step with its ingredient at any place of the visit sequence.
 
     Differences from R
@@ -62,7 +62,7 @@ class TwoLevelGroupmean(Method):
         """Give every row the mean of its cluster."""
         del key, state
         x, _ = predictor(target)
-        rows = target.layout.row_live.astype(x.dtype)
+        rows = counting_rows(target.used, target.layout).astype(x.dtype)
         n, total = cluster_sums(jnp.stack([rows, x * rows]), target.layout)
         return to_all_rows(in_units(total / jnp.maximum(n, 1), target), target)
 

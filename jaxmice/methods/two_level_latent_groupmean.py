@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.linalg import cluster_sums, to_rows
+from jaxmice.linalg import cluster_sums, counting_rows, to_rows
 from jaxmice.methods._level_two import to_all_rows
 from jaxmice.methods._two_level import TwoLevelNormal
 from jaxmice.methods.two_level_groupmean import check_single, in_units, predictor
@@ -102,15 +102,16 @@ def measured(target: Target) -> Target:
     """Return the two-level model of the column with code 2: an intercept and cluster means."""
     layout, dtype = target.layout, target.y.dtype
     rows = layout.row_live.astype(dtype)
-    n = jnp.maximum(cluster_sums(rows[None], layout), 1)
+    counting = counting_rows(target.used, layout).astype(dtype)
+    n = jnp.maximum(cluster_sums(counting[None], layout), 1)
 
     def means(columns: Float[Array, "f K B"]) -> Float[Array, "f K B"]:
-        return to_rows(cluster_sums(columns * rows, layout) / n, layout) * rows
+        return to_rows(cluster_sums(columns * counting, layout) / n, layout) * rows
 
     return replace(
         target,
-        y=predictor(target)[0] * rows,
-        ry=layout.row_live,
+        y=predictor(target)[0] * target.used,
+        ry=target.used,
         z_shared=rows[None],
         z_chain=target.z_chain[:0],
         f_shared=means(target.f_shared),

@@ -381,7 +381,9 @@ class _Builder:
     def _cluster_mean(self, values: np.ndarray) -> np.ndarray:
         """Return cluster means over the rows that are not ignored."""
         part = self.codes >= 0
-        codes, used = np.where(part, self.codes, 0), (self.used & part).astype(float)
+        codes, used = np.where(part, self.codes, 0), self.used & part
+        # Of a cluster of ignored rows all count.
+        used = (used | (part & (np.bincount(codes, used)[codes] == 0))).astype(float)
         filled = np.nan_to_num(values) * used
         total, count = np.bincount(codes, filled)[codes], np.bincount(codes, used)[codes]
         if self.model.group_mean == "leave_one_out":

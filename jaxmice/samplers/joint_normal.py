@@ -114,6 +114,7 @@ def make_responses(
         y=blank,
         ry=fitted,
         wy=fitted,
+        used=fitted,
         delta=blank,
         z_shared=target.z_shared,
         z_chain=target.z_chain,

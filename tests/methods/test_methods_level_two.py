@@ -241,3 +241,10 @@ def test_the_group_mean_is_in_the_units_of_the_user() -> None:
     drawn = rows.table(visit(REGISTRY["2l.groupmean"](), jax.random.key(1), target)[1])
     mean = rows.Z[1].reshape(300, 4).mean(axis=1)
     np.testing.assert_allclose(drawn, (30 + 4 * mean)[rows.cluster])
+    # Ignored rows do not count, but in a cluster that has no other.
+    used = (np.arange(1200) % 4 != 1) & (np.arange(1200) >= 8)
+    target = replace(target, used=rows.arrange(used).astype(bool))
+    drawn = rows.table(visit(REGISTRY["2l.groupmean"](), jax.random.key(1), target)[1])
+    some = rows.Z[1].reshape(300, 4)[:, [0, 2, 3]].mean(axis=1)
+    mean = np.where(np.arange(300) < 2, mean, some)
+    np.testing.assert_allclose(drawn, (30 + 4 * mean)[rows.cluster])

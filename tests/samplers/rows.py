@@ -100,6 +100,7 @@ class Rows:
             y=jnp.where(seen, self.arrange(y), 0),
             ry=seen,
             wy=~seen & (self.place >= 0),
+            used=self.layout.row_live,
             delta=jnp.zeros(seen.shape),
             z_shared=z[:qs],
             z_chain=z[qs:],
