@@ -98,6 +98,10 @@ if TYPE_CHECKING:
         pool_table as pool_table,
     )
     from jaxmice.repeated import boot_mi as boot_mi, two_stage as two_stage
+    from jaxmice.sensitivity import (
+        DeltaAdjustment as DeltaAdjustment,
+        delta_adjustment as delta_adjustment,
+    )
     from jaxmice.sklearn import MICEImputer as MICEImputer
     from jaxmice.storage import load as load, resume as resume
 
@@ -143,6 +147,7 @@ _LATER = {
         "nelson_aalen",
     ),
     "repeated": ("boot_mi", "two_stage"),
+    "sensitivity": ("DeltaAdjustment", "delta_adjustment"),
     "sklearn": ("MICEImputer",),
     "storage": ("load", "resume"),
     "pooling": (

@@ -114,7 +114,7 @@ def mice(
         if clash := [name for name in [*given, cluster is not None and "cluster"] if name]:
             raise ModelError("E50", f"pass either model= or {', '.join(map(str, clash))}")
     else:
-        _check_names(mice, setup_options)
+        check_names(mice, setup_options)
         model = setup(data, method, predictor_matrix, cluster=cluster, **setup_options)
     seconds = time.perf_counter() - began
     run, n_iterations = _begin(
@@ -170,8 +170,7 @@ def replicate(
     ModelError
         E55: the data sets lead to different imputation models.
     """
-    m = _count(m, "E09", "m must be a positive integer", 1)
-    _check_names(replicate, setup_options)
+    check_names(replicate, setup_options)
     if not frames:
         raise DataError("E02", "replicate() needs at least one data set")
     began = time.perf_counter()
@@ -184,8 +183,40 @@ def replicate(
             )
             raise ModelError("E55", message)
     seconds = time.perf_counter() - began
+    return impute_models(models, m, maxit, seed, device, precision, chunk_chains, seconds)
+
+
+def impute_models(
+    models: Sequence[ImputationModel],
+    m: Any,
+    maxit: int | None,
+    seed: Any,
+    device: Any,
+    precision: str | None,
+    chunk_chains: int | None,
+    setup_seconds: float = 0.0,
+    *,
+    same_streams: bool = False,
+) -> list[ImputedData]:
+    """Impute by several models of one form in one program, see `replicate`.
+
+    Parameters
+    ----------
+    same_streams
+        All models draw with the random numbers of the first.
+    """
+    m = _count(m, "E09", "m must be a positive integer", 1)
     run, n_iterations = _begin(
-        models, m, maxit, "sample", seed, device, precision, chunk_chains, seconds
+        models,
+        m,
+        maxit,
+        "sample",
+        seed,
+        device,
+        precision,
+        chunk_chains,
+        setup_seconds,
+        same_streams,
     )
     run.advance(n_iterations)
     return run.results()
@@ -198,7 +229,7 @@ def _form(model: ImputationModel) -> Any:
     return model.visits, functions, jax.tree.structure(steps)
 
 
-def _check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) -> None:
+def check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) -> None:
     """Refuse an argument that neither the caller nor `setup` knows."""
     known = [*inspect.signature(setup).parameters, *inspect.signature(caller).parameters]
     for name in setup_options:
@@ -252,6 +283,7 @@ def _begin(
     precision: str | None,
     chunk_chains: int | None,
     setup_seconds: float,
+    same_streams: bool = False,
 ) -> tuple[Run, int]:
     """Check the arguments of a run and begin it; also return its number of iterations."""
     events = EventLog()
@@ -269,5 +301,6 @@ def _begin(
         chunk_chains=chunk_chains,
         events=events,
         setup_seconds=setup_seconds,
+        same_streams=same_streams,
     )
     return run, n_iterations

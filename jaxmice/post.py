@@ -146,7 +146,7 @@ def squeeze(low: float | None = None, high: float | None = None) -> Squeeze:
     True
     """
     for bound in (low, high):
-        _check(bound is None or _is_number(bound), f"squeeze: {bound!r} is no number")
+        _check(bound is None or is_number(bound), f"squeeze: {bound!r} is no number")
     _check(low is None or high is None or low <= high, f"squeeze: {low!r} is above {high!r}")
     return Squeeze(_float(low), _float(high))
 
@@ -181,7 +181,7 @@ def set_where(where: str, value: Any) -> SetWhere:
         E51: the condition is no text, or the value none.
     """
     _check(isinstance(where, str), f"set_where: the condition must be text, got {where!r}")
-    is_value = _is_number(value) or isinstance(value, str | bool)
+    is_value = is_number(value) or isinstance(value, str | bool)
     _check(is_value, f"set_where: {value!r} is neither a number nor a category")
     return SetWhere(where, value)
 
@@ -226,8 +226,8 @@ def delta(
     """
     numbers = list(shift.values()) if isinstance(shift, Mapping) else [shift]
     for number in [] if isinstance(shift, str) else numbers:
-        _check(_is_number(number), f"delta: the shift {number!r} is no number")
-    _check(_is_number(scale), f"delta: the scale {scale!r} is no number")
+        _check(is_number(number), f"delta: the shift {number!r} is no number")
+    _check(is_number(scale), f"delta: the scale {scale!r} is no number")
     _check(where is None or isinstance(where, str), f"delta: where must be text, got {where!r}")
     kept: Any = shift
     if not isinstance(shift, str):
@@ -235,9 +235,10 @@ def delta(
     return Delta(kept, float(scale), where)
 
 
-def _is_number(value: Any) -> bool:
-    is_number = hasattr(value, "__float__") and not isinstance(value, bool | str)
-    return is_number and abs(float(value)) < float("inf")
+def is_number(value: Any) -> bool:
+    """Say whether something is a finite number."""
+    has_value = hasattr(value, "__float__") and not isinstance(value, bool | str)
+    return has_value and abs(float(value)) < float("inf")
 
 
 def _float(bound: float | None) -> float | None:

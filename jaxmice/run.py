@@ -61,10 +61,13 @@ class Run:
         chunk_chains: int | None,
         events: EventLog,
         setup_seconds: float = 0.0,
+        same_streams: bool = False,
     ) -> "Run":
         """Build the arrays of a run; nothing is drawn yet."""
         began = time.perf_counter()
         prepared = make_problem(models, _starts(models, init))
+        problem = replace(prepared.problem, same_streams=same_streams)
+        prepared = replace(prepared, problem=problem)
         session = Session(
             prepared.problem,
             chains,

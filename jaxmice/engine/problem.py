@@ -171,6 +171,9 @@ class Problem:
     between: "Between | None" = None
     """Passive columns and post-processing, if there are any."""
 
+    same_streams: bool = False
+    """Whether all data sets draw with the random numbers of the first."""
+
     @property
     def reads_chains(self) -> bool:
         """Whether any visit reads a column that the chains carry."""

@@ -85,6 +85,8 @@ class Session:
         with self._scope():
             self.problem = _place(problem)
             self._roots = streams.root_keys(seed, problem.n_replications)
+            if problem.same_streams:
+                self._roots = np.broadcast_to(self._roots[0], self._roots.shape)
         size: int = chunk_chains or _affordable(problem, len(self.chains), precision, device)
         n_chunks = -(-len(self.chains) // size)
         # Equal chunks share one program; the last is filled up with further chains.

@@ -20,6 +20,7 @@ from jaxmice.plots.holes import plot_cluster_miss, plot_layout, plot_miss
 from jaxmice.plots.intraclass import plot_icc
 from jaxmice.plots.pattern import plot_pattern
 from jaxmice.plots.relations import plot_corr, plot_pred, plot_xy
+from jaxmice.plots.sensitivity import plot_sensitivity
 from jaxmice.plots.trace import plot_trace
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "plot_pattern",
     "plot_pred",
     "plot_propensity",
+    "plot_sensitivity",
     "plot_strip",
     "plot_trace",
     "plot_xy",
