@@ -101,7 +101,7 @@ def design_products(target: Target, right: Float[Array, "c K B"]) -> Float[Array
     )
 
 
-def selection_sums(data: Data, weight: Float[Array, " J"], s: Float[Array, "K B"]) -> Sums:
+def selection_sums(data: Data, weight: Float[Array, " J"], s: Float[Array, "r J"]) -> Sums:
     """Return the sums of the regression of s on [Z, F].
 
     Parameters
@@ -111,27 +111,23 @@ def selection_sums(data: Data, weight: Float[Array, " J"], s: Float[Array, "K B"
     weight
         Precision of the selected rows of a cluster; that of hidden ones is 1.
     s
-        The response, zero in rows that are not fitted.
+        Weighted products of the response with X and with itself.
     """
     target = data.target
-    weighted = jnp.where(target.ry, to_rows(weight[None], target.layout)[0], 1) * s
-    square = cluster_products(s[None], weighted[None], target.layout)[0, 0]
-    whole = data.products[0] + weight * data.products[1]
-    whole = _border(whole, design_products(target, weighted[None])[:, 0], square)
+    whole = _border(data.products[0] + weight * data.products[1], s)
     q = target.z_live.shape[0]
     live = data.selection.selects & jnp.concatenate([target.z_live, target.f_live])
     return _make_sums(whole, jnp.sum(data.n, axis=0), live[:q], live[q:], target)
 
 
-def outcome_sums(data: Data, d: Float[Array, "K B"], y: Float[Array, "K B"]) -> Sums:
-    """Return the sums of the regression of y on [Z, d, F]; both are zero where not selected."""
+def outcome_sums(data: Data, d: Float[Array, "r J"], y: Float[Array, "t J"]) -> Sums:
+    """Return the sums of the regression of y on [Z, d, F].
+
+    Products over the selected rows: of d with X and itself, of y with X, d and itself.
+    """
     target = data.target
-    both = jnp.stack([d, y])
-    cross = design_products(target, both)
-    inner = cluster_products(both, both, target.layout)
-    whole = _border(data.products[1], cross[:, 0], inner[0, 0])
-    whole = _border(whole, jnp.concatenate([cross[:, 1], inner[:1, 1]]), inner[1, 1])
-    q, p = target.z_live.shape[0], len(cross)
+    whole = _border(_border(data.products[1], d), y)
+    q, p = target.z_live.shape[0], len(d) - 1
     order = jnp.array([*range(q), p, *range(q, p), p + 1])
     live = data.selection.explains & jnp.concatenate([target.z_live, target.f_live])
     return _make_sums(
@@ -139,12 +135,15 @@ def outcome_sums(data: Data, d: Float[Array, "K B"], y: Float[Array, "K B"]) -> 
     )
 
 
-def _border(
-    products: Float[Array, "p p J"], cross: Float[Array, "p J"], square: Float[Array, " J"]
-) -> Float[Array, "r r J"]:
-    """Add a column to a matrix of cross products."""
-    last = jnp.concatenate([cross, square[None]])
-    return jnp.concatenate([jnp.concatenate([products, cross[:, None]], axis=1), last[None]])
+def no_sums(data: Data) -> tuple[Sums, Sums]:
+    """Return the sums of the regressions of s and y where both, and d, are zero."""
+    none = jnp.zeros((data.products.shape[1] + 2, data.n.shape[1]), data.n.dtype)
+    return selection_sums(data, none[0] + 1, none[1:]), outcome_sums(data, none[1:], none)
+
+
+def _border(products: Float[Array, "p p J"], last: Float[Array, "r J"]) -> Float[Array, "r r J"]:
+    """Add a column to a matrix of cross products, given its products with all and itself."""
+    return jnp.concatenate([jnp.concatenate([products, last[:-1, None]], axis=1), last[None]])
 
 
 def _make_sums(
@@ -195,8 +194,11 @@ def make_priors(data: Data, *, binary: bool) -> Priors:
 def start(data: Data, *, binary: bool) -> Parameters:
     """Return no effects, and residual variances as the clusters show them."""
     target = data.target
-    none, y = jnp.zeros_like(target.y), target.y
-    of_s, of_y = selection_sums(data, jnp.ones_like(data.n[0]), none), outcome_sums(data, none, y)
+    none, y = jnp.zeros_like(data.n[0]), target.y
+    of_s, _ = no_sums(data)
+    of_y = _products(target, y[None])
+    nothing = jnp.zeros_like(of_y[:, 0])
+    of_y = outcome_sums(data, nothing, jnp.insert(of_y[:, 0], len(of_y) - 1, none, axis=0))
     outcome = lmc.start(of_y)
     if not binary:
         return Parameters(latent.start(of_s), outcome, None)
@@ -224,25 +226,22 @@ def run(
     n_steps
         Number of steps.
     """
-    none = jnp.zeros_like(data.target.y)
-    of_s, of_y = (
-        selection_sums(data, jnp.ones_like(data.n[0]), none),
-        outcome_sums(data, none, none),
-    )
     # Their shapes depend on which columns and clusters exist, not on the values.
+    of_s, of_y = no_sums(data)
     own = lmc.gamma_shapes(of_y, priors.outcome)
     shapes = jnp.concatenate([own, lm.psi_shapes(of_s, priors.selection)])
+    blank = jnp.zeros_like(data.target.y)
 
     def one(counter: Int[Array, ""], noise: lm.Noise, state: Parameters) -> Parameters:
         gammas = noise.gammas[len(own) :]
         other = lm.draw_noise(key, counter + SELECTION, gammas, of_s, n_steps)
         noise = dataclasses.replace(noise, gammas=noise.gammas[: len(own)])
-        u = once(
-            n_steps,
-            lambda: uniforms(key, counter + LATENT, none.shape, none.dtype),
-            none,
-        )
-        return step(key, counter, (noise, other), u, state, data, priors)
+        s = once(n_steps, lambda: draw_s(key, counter + LATENT, state, data.target), blank)
+        y = data.target.y
+        if state.y is not None:
+            at = counter + LATENT + 1
+            y = once(n_steps, lambda: draw_y(key, at, s, state, data.target), blank)
+        return step(key, counter, (noise, other), s, y, state, data, priors)
 
     return lm.in_batches(key, shapes, of_y, one, parameters, n_steps)
 
@@ -251,12 +250,15 @@ def step(
     key: Key[Array, ""],
     counter: Int[Array, ""],
     noise: tuple[lm.Noise, lm.Noise],
-    u: Float[Array, "K B"],
+    s: Float[Array, "K B"],
+    y: Float[Array, "K B"],
     state: Parameters,
     data: Data,
     priors: Priors,
 ) -> Parameters:
-    """Draw every parameter once.
+    """Draw every parameter once, given the latent variables.
+
+    The rows are read for the products of X, s and y; all else is arithmetic with these.
 
     Parameters
     ----------
@@ -264,42 +266,77 @@ def step(
         Key and the first of the counters of this step.
     noise
         Standard draws for the regressions of y and of s.
-    u
-        Uniforms for s.
+    s, y
+        The latent variable of selection, and y, or its own latent variable.
     state, data, priors
         Where the chain stands, the rows, and the priors.
     """
-    target, layout = data.target, data.target.layout
-    y = target.y if state.y is None else state.y
-    gamma, xi = covariance(state), 1 / state.outcome.precision
-    total = xi + gamma**2
-    by_row = to_rows(jnp.stack([gamma, xi, total]), layout)
-    # Given y, the mean of a selected s moves with the residual of y.
-    slope = jnp.where(target.ry, by_row[0] / by_row[2], 0)
-    pull = slope * jnp.where(target.ry, y - outcome_predictor(state, target), 0)
-    deviation = jnp.where(target.ry, jnp.sqrt(by_row[1] / by_row[2]), 1)
-    side = jnp.where(target.ry, 1, -1)
-    mean = latent.predictor(state.selection, target) + pull
-    s = mean + side * deviation * normal_tail(u, -side * mean / deviation)
-    if state.y is not None:
-        y = draw_y(key, counter + LATENT + 1, s, state, target)
-        pull = slope * jnp.where(target.ry, y - outcome_predictor(state, target), 0)
+    target, hidden = data.target, data.selection.hidden
+    p = data.products.shape[1]
+    rows = jnp.stack([jnp.where(target.ry, s, 0), y, jnp.where(hidden, s, 0)])
+    products = _products(target, rows)
+    selected = _border(_border(data.products[1], products[: p + 1, 0]), products[: p + 2, 1])
+    of_hidden = jnp.concatenate([products[:p, 2], products[-1:, 2]])
 
-    fitted = target.ry | data.selection.hidden
-    sums = selection_sums(data, total / xi, jnp.where(fitted, s - pull, 0))
-    one = jnp.ones((), y.dtype)
-    selection = latent.regress(noise[1], one, state.selection.root_psi, sums, priors.selection)
+    # Given y, the mean of a selected s moves with the residual of y: regress the rest of s.
+    slope, total = slope_on_y(state)
+    one, weight = jnp.ones_like(slope), total * state.outcome.precision
+    rest = jnp.concatenate([slope * outcome_coefficients(state), jnp.stack([one, -slope])])
+    cross, square = _combine(selected, rest)
+    of_s = of_hidden + weight * jnp.concatenate([cross[:p], square])
+    sums, scale = selection_sums(data, weight, of_s), jnp.ones((), y.dtype)
+    selection = latent.regress(noise[1], scale, state.selection.root_psi, sums, priors.selection)
 
-    d = jnp.where(target.ry, s - latent.predictor(selection, target), 0)
-    sums = outcome_sums(data, d, y)
+    own = coefficients(selection.beta, selection.b)
+    cross, square = _combine(selected, jnp.concatenate([-own, jnp.stack([one, 0 * one])]))
+    of_d = jnp.concatenate([cross[:p], square])
+    of_y = jnp.concatenate([selected[:p, -1], cross[-1:], selected[-1:, -1]])
+    sums = outcome_sums(data, of_d, of_y)
     before = state.outcome
     if priors.spread is not None:
         outcome = lmc.step(key, counter, noise[0], before, sums, priors.outcome, priors.spread)
         return Parameters(selection, outcome, None)
     own = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-1])
-    drawn = latent.regress(own, one, before.root_psi, sums, priors.outcome)
+    drawn = latent.regress(own, scale, before.root_psi, sums, priors.outcome)
     outcome = dataclasses.replace(before, beta=drawn.beta, b=drawn.b, root_psi=drawn.root_psi)
     return Parameters(selection, outcome, y)
+
+
+def _products(target: Target, rows: Float[Array, "c K B"]) -> Float[Array, "r c J"]:
+    """Return the products of some columns with X and with themselves, r = p + c."""
+    inner = cluster_products(rows, rows, target.layout)
+    return jnp.concatenate([design_products(target, rows), inner])
+
+
+def _combine(
+    products: Float[Array, "r r J"], weights: Float[Array, "r J"]
+) -> tuple[Float[Array, "r J"], Float[Array, "1 J"]]:
+    """Return the products of a combination of columns with all of them and with itself."""
+    cross = sum(column * weight for column, weight in zip(products, weights, strict=True))
+    return cross, jnp.sum(weights * cross, axis=0, keepdims=True)
+
+
+def draw_s(
+    key: Key[Array, ""], counter: Int[Array, ""], state: Parameters, target: Target
+) -> Float[Array, "K B"]:
+    """Draw the latent variable of selection, given y where it is selected."""
+    y = target.y if state.y is None else state.y
+    slope, total = slope_on_y(state)
+    terms = to_rows(jnp.stack([slope, jnp.sqrt(1 / (state.outcome.precision * total))]), target.layout)
+    mean = combine(target, coefficients(state.selection.beta, state.selection.b))
+    pull = terms[0] * (y - combine(target, outcome_coefficients(state)))
+    mean = mean + jnp.where(target.ry, pull, 0)
+    deviation = jnp.where(target.ry, terms[1], 1)
+    side = jnp.where(target.ry, 1, -1)
+    return mean + side * deviation * draw_tail(key, counter, -side * mean / deviation)
+
+
+def draw_tail(
+    key: Key[Array, ""], counter: Int[Array, ""], lower: Float[Array, "K B"]
+) -> Float[Array, "K B"]:
+    """Draw standard normal variates above bounds; single precision is enough for noise."""
+    u = uniforms(key, counter, lower.shape, jnp.float32)
+    return normal_tail(u, lower.astype(jnp.float32)).astype(lower.dtype)
 
 
 def draw_y(
@@ -310,12 +347,12 @@ def draw_y(
     target: Target,
 ) -> Float[Array, "K B"]:
     """Draw the latent variable of a binary one where it is selected, given s."""
-    u = uniforms(key, counter, s.shape, s.dtype)
     side = jnp.where(target.y > 0.5, 1, -1)
     gamma = to_rows(covariance(state)[None], target.layout)[0]
-    d = s - latent.predictor(state.selection, target)
-    mean = side * (outcome_predictor(state, target) + gamma * d)
-    return jnp.where(target.ry, side * (mean + normal_tail(u, -mean)), 0)
+    # One combination of columns: the mean of y without d, and gamma times that of s.
+    own = coefficients(state.selection.beta, state.selection.b)
+    mean = combine(target, outcome_coefficients(state) - covariance(state) * own) + gamma * s
+    return jnp.where(target.ry, mean + side * draw_tail(key, counter, -side * mean), 0)
 
 
 def covariance(state: Parameters) -> Float[Array, " J"]:
@@ -324,12 +361,30 @@ def covariance(state: Parameters) -> Float[Array, " J"]:
     return state.outcome.beta[q] + state.outcome.b[q]
 
 
-def outcome_predictor(state: Parameters, target: Target) -> Float[Array, "K B"]:
-    """Return the linear predictor of y in every row, without the part of d."""
-    q = target.z_live.shape[0]
+def slope_on_y(state: Parameters) -> tuple[Float[Array, " J"], Float[Array, " J"]]:
+    """Return the slope of d on the residual of y, and the variance of that."""
+    gamma = covariance(state)
+    total = 1 / state.outcome.precision + gamma**2
+    return gamma / total, total
+
+
+def coefficients(beta: Float[Array, " p"], b: Float[Array, "q J"]) -> Float[Array, "p J"]:
+    """Return the coefficients of X in every cluster."""
+    return beta[:, None] + jnp.pad(b, ((0, len(beta) - len(b)), (0, 0)))
+
+
+def outcome_coefficients(state: Parameters) -> Float[Array, "p J"]:
+    """Return the coefficients of X for y, without that of d."""
+    q = state.selection.b.shape[0]
     beta = state.outcome.beta
-    effects = to_blocks(state.outcome.b[:q] + beta[:q, None], target.layout)
-    return target.linear_predictor(effects, beta[q + 1 :])
+    return coefficients(jnp.concatenate([beta[:q], beta[q + 1 :]]), state.outcome.b[:q])
+
+
+def combine(target: Target, weights: Float[Array, "p J"]) -> Float[Array, "K B"]:
+    """Return the columns of X times weights by cluster, summed: no product, so it fuses."""
+    columns = [column for part in _parts(target) for column in part]
+    spread = to_rows(weights, target.layout)
+    return sum(map(jnp.multiply, columns, spread), jnp.zeros_like(target.y))
 
 
 def draw_values(
@@ -342,10 +397,9 @@ def draw_values(
     """
     zero, shape, dtype = jnp.zeros((), int), target.y.shape, target.y.dtype
     side = jnp.where(target.ry, 1, -1)
-    mean = latent.predictor(state.selection, target)
-    bound = jnp.where(known, -side * mean, -jnp.inf)
-    d = side * normal_tail(uniforms(key, zero, shape, dtype), bound)
+    mean = combine(target, coefficients(state.selection.beta, state.selection.b))
+    d = side * draw_tail(key, zero, jnp.where(known, -side * mean, -jnp.inf))
     terms = jnp.stack([covariance(state), 1 / jnp.sqrt(state.outcome.precision)])
     gamma, deviation = to_rows(terms, target.layout)
     noise = normals(key, zero + 1, shape, dtype)
-    return outcome_predictor(state, target) + gamma * d + deviation * noise
+    return combine(target, outcome_coefficients(state)) + gamma * d + deviation * noise

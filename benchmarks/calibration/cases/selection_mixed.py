@@ -86,8 +86,7 @@ class Selection(Case):
         data = sm.read(dataclasses.replace(target, selection=selection))
         key_run, key_twin = jax.random.split(key)
         state = sm.run(key_run, state, data, make_priors(self.binary, made), n_steps)
-        none = jnp.zeros_like(target.y)
-        sums = sm.outcome_sums(data, none, none)
+        sums = sm.no_sums(data)[1]
         b = linear_mixed.marginal_effects(key_twin, state.outcome, sums, made)
         return eqx.tree_at(lambda s: s.outcome.b, state, b)
 
