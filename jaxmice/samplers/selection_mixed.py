@@ -19,7 +19,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_blocks, to_rows
+from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
 from jaxmice.samplers.sums import Sums, put_together
@@ -43,6 +43,9 @@ class Data(eqx.Module):
 
     products: Float[Array, "2 p p J"]
     """X'X over the hidden and over the selected rows, X = [Z, F]."""
+
+    of_y: Float[Array, "r J"]
+    """Products of y with X and with itself."""
 
     n: Float[Array, "2 J"]
     """Hidden and selected rows of every cluster."""
@@ -84,6 +87,7 @@ def read(target: Target) -> Data:
         target=target,
         selection=target.selection,
         products=jnp.stack([products(rows) for rows in marks]),
+        of_y=y_products(target.y, target),
         n=cluster_sums(marks.astype(target.y.dtype), target.layout),
     )
 
@@ -193,17 +197,13 @@ def make_priors(data: Data, *, binary: bool) -> Priors:
 
 def start(data: Data, *, binary: bool) -> Parameters:
     """Return no effects, and residual variances as the clusters show them."""
-    target = data.target
-    none, y = jnp.zeros_like(data.n[0]), target.y
-    of_s, _ = no_sums(data)
-    of_y = _products(target, y[None])
-    nothing = jnp.zeros_like(of_y[:, 0])
-    of_y = outcome_sums(data, nothing, jnp.insert(of_y[:, 0], len(of_y) - 1, none, axis=0))
-    outcome = lmc.start(of_y)
+    target, (of_s, _) = data.target, no_sums(data)
+    of_d, of_y = jnp.zeros_like(data.of_y), jnp.insert(data.of_y, len(data.of_y) - 1, 0, axis=0)
+    outcome = lmc.start(outcome_sums(data, of_d, of_y))
     if not binary:
         return Parameters(latent.start(of_s), outcome, None)
     outcome = dataclasses.replace(outcome, precision=jnp.ones_like(outcome.precision))
-    return Parameters(latent.start(of_s), outcome, jnp.where(target.ry, 2 * y - 1, 0))
+    return Parameters(latent.start(of_s), outcome, jnp.where(target.ry, 2 * target.y - 1, 0))
 
 
 def run(
@@ -271,12 +271,18 @@ def step(
     state, data, priors
         Where the chain stands, the rows, and the priors.
     """
-    target, hidden = data.target, data.selection.hidden
+    target = data.target
     p = data.products.shape[1]
-    rows = jnp.stack([jnp.where(target.ry, s, 0), y, jnp.where(hidden, s, 0)])
-    products = _products(target, rows)
-    selected = _border(_border(data.products[1], products[: p + 1, 0]), products[: p + 2, 1])
-    of_hidden = jnp.concatenate([products[:p, 2], products[-1:, 2]])
+    selected = jnp.where(target.ry, s, 0)
+    rows = jnp.stack([selected, jnp.where(data.selection.hidden, s, 0)])
+    cross = design_products(target, rows)
+    square, of_hidden, with_y = cluster_sums(jnp.stack([*rows**2, selected * y]), target.layout)
+    of_hidden = jnp.concatenate([cross[:, 1], of_hidden[None]])
+    of_y = data.of_y if state.y is None else y_products(y, target)
+    of_y = jnp.insert(of_y, p, with_y, axis=0)
+    selected = _border(
+        _border(data.products[1], jnp.append(cross[:, 0], square[None], axis=0)), of_y
+    )
 
     # Given y, the mean of a selected s moves with the residual of y: regress the rest of s.
     slope, total = slope_on_y(state)
@@ -290,7 +296,7 @@ def step(
     own = coefficients(selection.beta, selection.b)
     cross, square = _combine(selected, jnp.concatenate([-own, jnp.stack([one, 0 * one])]))
     of_d = jnp.concatenate([cross[:p], square])
-    of_y = jnp.concatenate([selected[:p, -1], cross[-1:], selected[-1:, -1]])
+    of_y = of_y.at[p].set(cross[-1])
     sums = outcome_sums(data, of_d, of_y)
     before = state.outcome
     if priors.spread is not None:
@@ -302,10 +308,10 @@ def step(
     return Parameters(selection, outcome, y)
 
 
-def _products(target: Target, rows: Float[Array, "c K B"]) -> Float[Array, "r c J"]:
-    """Return the products of some columns with X and with themselves, r = p + c."""
-    inner = cluster_products(rows, rows, target.layout)
-    return jnp.concatenate([design_products(target, rows), inner])
+def y_products(y: Float[Array, "K B"], target: Target) -> Float[Array, "r J"]:
+    """Return the products of y, zero where it is not selected, with X and with itself."""
+    square = cluster_sums(y[None] ** 2, target.layout)
+    return jnp.concatenate([design_products(target, y[None])[:, 0], square])
 
 
 def _combine(
@@ -322,7 +328,9 @@ def draw_s(
     """Draw the latent variable of selection, given y where it is selected."""
     y = target.y if state.y is None else state.y
     slope, total = slope_on_y(state)
-    terms = to_rows(jnp.stack([slope, jnp.sqrt(1 / (state.outcome.precision * total))]), target.layout)
+    terms = to_rows(
+        jnp.stack([slope, jnp.sqrt(1 / (state.outcome.precision * total))]), target.layout
+    )
     mean = combine(target, coefficients(state.selection.beta, state.selection.b))
     pull = terms[0] * (y - combine(target, outcome_coefficients(state)))
     mean = mean + jnp.where(target.ry, pull, 0)
