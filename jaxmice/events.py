@@ -13,6 +13,7 @@ LEVELS = {
     "df_small": "problem",
     "separation": "problem",
     "sparse_category": "problem",
+    "unseen_category": "problem",
     "id_excluded": "change",
     "string_to_category": "change",
     "level_undecided": "info",

@@ -13,7 +13,9 @@ from jaxmice.analysis.design import Filled, MixedDesign, build_design, variables
 from jaxmice.analysis.formula import MixedFormula
 from jaxmice.analysis.generalised import fit_generalised_design
 from jaxmice.analysis.mixed import fit_design
+from jaxmice.engine.precision import precision_scope
 from jaxmice.errors import PoolError
+from jaxmice.estimators import evaluate_generalised_mixed
 from jaxmice.pooling import extract
 from jaxmice.pooling.likelihood import at_given, mixed_loglik
 
@@ -90,12 +92,19 @@ class GeneralisedLikelihood(MixedLikelihood):
         return fit_generalised_design(design, cluster, self.family, self.quadrature)[0]
 
     def at_pooled(self) -> Numbers:
-        """Complain: nothing evaluates it there."""
-        raise PoolError(
-            "E45",
-            "D3 needs the log-likelihood at the pooled estimates, which generalised mixed models "
-            "do not provide; use method='D4' or 'D1'",
-        )
+        """Return the log-likelihood at the mean of the estimates (m,)."""
+        design, fit = self.design, self._fit
+        with precision_scope("float64"):
+            return evaluate_generalised_mixed(
+                design.y,
+                design.x,
+                design.z,
+                design.codes,
+                self.family,
+                fit.beta.mean(axis=0),
+                fit.psi.mean(axis=0),
+                nodes=self.quadrature,
+            )[0]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from jaxmice.estimators.generalised_mixed import (
     FAMILIES as FAMILIES,
     GeneralisedMixedFit as GeneralisedMixedFit,
+    evaluate_generalised_mixed as evaluate_generalised_mixed,
     fit_generalised_mixed as fit_generalised_mixed,
 )
 from jaxmice.estimators.linear_mixed import (

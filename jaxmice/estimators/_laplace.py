@@ -165,21 +165,45 @@ def deviance(
     found = Model(theta, rows, layout, family).modes(near)
 
     def value(at: Array) -> Array:
-        model = Model(at, rows, layout, family)
-
-        def step(u: Array, none: None) -> tuple[Array, Array]:
-            move, _, lower = model.newton(u)
-            return u + move, lower
-
-        u, lowers = jax.lax.scan(step, found, length=3)
-        lower = lowers[-1]
-        log_det = 2 * sum(jnp.log(lower[i, i]) for i in range(u.shape[0]))
-        return -2 * jnp.sum(_log_integral(model, u, lower, nodes) - 0.5 * log_det)
+        return _marginal(Model(at, rows, layout, family), found, nodes)
 
     (height, gradient), tangent = jax.linearize(jax.value_and_grad(value), theta)
     # One direction at a time: memory for all of them would be many times the rows.
     hessian = jax.lax.map(lambda unit: tangent(unit)[1], jnp.eye(len(theta)))
     return Point(theta, height, gradient, 0.5 * (hessian + hessian.T), found)
+
+
+def _marginal(model: Model, found: Float[Array, "q J"], nodes: int) -> Float[Array, ""]:
+    """Return the marginal deviance, given the modes but for rounding."""
+
+    def step(u: Array, none: None) -> tuple[Array, Array]:
+        move, _, lower = model.newton(u)
+        return u + move, lower
+
+    u, lowers = jax.lax.scan(step, found, length=3)
+    lower = lowers[-1]
+    log_det = 2 * sum(jnp.log(lower[i, i]) for i in range(u.shape[0]))
+    return -2 * jnp.sum(_log_integral(model, u, lower, nodes) - 0.5 * log_det)
+
+
+@partial(jax.jit, static_argnames=("family", "nodes", "shared"))
+def evaluate(
+    theta: Float[Array, " k"],
+    rows: Rows[Array],
+    layout: Layout,
+    *,
+    family: str,
+    nodes: int,
+    shared: Rows[int | None],
+) -> tuple[Float[Array, " m"], Float[Array, "m q J"]]:
+    """Return the deviance of every data set at ``theta``, and the modes, see `minimise`."""
+
+    def lane(one: Rows[Array]) -> tuple[Array, Array]:
+        model = Model(theta, one, layout, family)
+        found = model.modes(jnp.zeros((one.z.shape[0], layout.cluster_live.shape[0])))
+        return _marginal(model, found, nodes), found
+
+    return jax.vmap(lane, in_axes=(shared,))(rows)
 
 
 def _log_integral(model: Model, u: Array, lower: Array, nodes: int) -> Float[Array, " J"]:

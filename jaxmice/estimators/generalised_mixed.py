@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxmice.errors import AnalysisError
-from jaxmice.estimators._laplace import Point, Rows, minimise
+from jaxmice.estimators._laplace import Point, Rows, evaluate, minimise
 from jaxmice.estimators._mixed_sums import Numbers, dependent_error, first_dependent, standardise
 from jaxmice.estimators._profiled import factor_index, factor_jacobian
 from jaxmice.linalg.layout import Blocks, plan_blocks
@@ -154,6 +154,46 @@ def fit_generalised_mixed(
         parts.append(jax.device_get(result))
     point, done, steps = jax.tree.map(lambda *a: np.concatenate(a)[:m], *parts)
     return _back(point, done, steps, x_map, z_map, y.shape[1], clusters, names)
+
+
+def evaluate_generalised_mixed(
+    y: Numbers,
+    x: Numbers,
+    z: Numbers,
+    codes: NDArray[np.integer],
+    family: str,
+    beta: Numbers,
+    psi: Numbers,
+    *,
+    nodes: int = 1,
+) -> tuple[Numbers, Numbers]:
+    """Return what a generalised linear mixed model with given parameters says of m data sets.
+
+    Parameters
+    ----------
+    y, x, z, codes, family, nodes
+        As for `fit_generalised_mixed`.
+    beta, psi
+        Fixed effects (p,) and covariance of the random effects (q, q), which may be singular.
+
+    Returns
+    -------
+    loglik, modes
+        Log-likelihood of each data set (m,), approximated as in the fit, and the most
+        probable random effects of its clusters (m, q, J).
+    """
+    blocks = plan_blocks([codes], [int(codes.max()) + 1])[0]
+    rows = Rows[Numbers](blocks.to_blocks(y), _in_blocks(x, blocks), _in_blocks(z, blocks))
+    shared = Rows[int | None](0, 0 if x.ndim == 3 else None, 0 if z.ndim == 3 else None)
+    variances, vectors = np.linalg.eigh(psi)
+    # The triangle of this root is the Cholesky factor, and exists without full rank too.
+    factor = np.linalg.qr((vectors * np.sqrt(np.maximum(variances, 0))).T)[1].T
+    i, j = factor_index(len(psi))
+    theta = np.concatenate([factor[i, j], beta])
+    layout = blocks.device_layout()
+    found = evaluate(theta, rows, layout, family=family, nodes=nodes, shared=shared)
+    value, modes = jax.device_get(found)
+    return -0.5 * value, np.einsum("ab,mbj->maj", factor, modes)
 
 
 def _in_blocks(columns: Numbers, blocks: Blocks) -> Numbers:

@@ -121,6 +121,7 @@ def _code_columns(
             )
         if coded.categories:
             _note_sparse(column, events)
+            _note_unseen(column, events)
         elif coded.kind == "time":
             notes.append(
                 f"W05: column {name!r} is a date; as predictor it counts days since its minimum, "
@@ -145,6 +146,21 @@ def _note_sparse(column: Column, events: EventLog) -> None:
             "sparse_category",
             f"column {column.name!r} has categories seen fewer than {MIN_CELL} times: "
             f"{', '.join(rare[:5])}{', ...' if len(rare) > 5 else ''}; consider merging them",
+            dep=column.name,
+        )
+
+
+def _note_unseen(column: Column, events: EventLog) -> None:
+    """Say which categories of an incomplete column can never be imputed."""
+    seen = set(column.categories)
+    unseen = [
+        category for category in getattr(column.dtype, "categories", ()) if category not in seen
+    ]
+    if unseen and column.missing.any():
+        events.add(
+            "unseen_category",
+            f"column {column.name!r} has categories that no row shows, {some(unseen)}; they are "
+            "never imputed",
             dep=column.name,
         )
 

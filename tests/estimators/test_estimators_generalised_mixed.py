@@ -13,7 +13,11 @@ import pandas as pd
 import pytest
 
 from jaxmice.errors import AnalysisError
-from jaxmice.estimators import GeneralisedMixedFit, fit_generalised_mixed
+from jaxmice.estimators import (
+    GeneralisedMixedFit,
+    evaluate_generalised_mixed,
+    fit_generalised_mixed,
+)
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -150,6 +154,10 @@ def test_lme4(
     fit = fit_generalised_mixed(y, x, x[:, :q], g, family, nodes=nodes)
     for i, reference in enumerate(wanted):
         check(fit, i, reference)
+        # At the estimates the log-likelihood is the same, without full rank too.
+        at = fit.beta[i], fit.psi[i]
+        value, _ = evaluate_generalised_mixed(y, x, x[:, :q], g, family, *at, nodes=nodes)
+        np.testing.assert_allclose(value[i], fit.loglik[i], rtol=1e-9)
     # A data set is fitted alike whatever others are fitted with it.
     other = fit_generalised_mixed(y[[1, 1]], x, x[:, :q], g, family, nodes=nodes)
     for name in ("beta", "cov_beta", "psi", "loglik"):

@@ -112,6 +112,14 @@ def test_string_to_category_and_sparse_category_are_logged():
     assert list(events)[1].dep == "x"
 
 
+def test_categories_that_no_row_shows_are_logged_where_they_could_have_been_imputed():
+    shown = pd.Categorical(["a", "b", None] * 6, categories=["never", "a", "b"])
+    _, events = one(shown)
+    assert names(events) == ["unseen_category"]
+    assert "'never'" in list(events)[0].message
+    assert names(one(shown[~shown.isna()])[1]) == []
+
+
 @pytest.mark.parametrize(
     ("values", "days"),
     [
