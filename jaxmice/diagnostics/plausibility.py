@@ -64,7 +64,7 @@ def compare(
     for name in names:
         if name not in imputed:
             raise DataError("E12", f"{name!r} was not imputed; {near(name, imputed)}")
-    groups = _groups(imp, by)
+    groups = row_groups(imp, by)
     rows = []
     for name in names:
         column = imp.model.frame.columns[name]
@@ -80,7 +80,7 @@ def compare(
     return table.drop(columns="group") if by is None and len(table) else table
 
 
-def _groups(imp: "ImputedData", by: Any) -> dict[Any, np.ndarray]:
+def row_groups(imp: "ImputedData", by: Any) -> dict[Any, np.ndarray]:
     """Return the (n,) rows of every group."""
     n = len(imp.data)
     if by is None:

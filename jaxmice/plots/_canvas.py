@@ -87,8 +87,8 @@ def plain(ax: Any) -> None:
         text.set(color=INK, fontsize=9.5)
 
 
-def legend(ax: "Axes", **options: Any) -> None:
-    """Add a legend without a frame, in the colour of the text."""
+def legend(ax: Any, **options: Any) -> None:
+    """Add a legend to axes or a figure: without a frame, in the colour of the text."""
     ax.legend(frameon=False, labelcolor=INK, fontsize=9, **options)
 
 

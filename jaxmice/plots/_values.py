@@ -29,8 +29,17 @@ def imputed_variables(imp: "ImputedData", variables: list[str] | str | None) -> 
     return names
 
 
-def observed_and_imputed(imp: "ImputedData", variable: str) -> list[np.ndarray]:
+def observed_and_imputed(
+    imp: "ImputedData", variable: str, rows: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Return the observed values, then the imputed ones of each imputation.
+
+    Parameters
+    ----------
+    imp, variable
+        Result of an imputation and one of its numeric variables.
+    rows
+        (n,) rows to take; by default all.
 
     Returns
     -------
@@ -41,8 +50,9 @@ def observed_and_imputed(imp: "ImputedData", variable: str) -> list[np.ndarray]:
     column = imp.data[name]
     if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
         raise ValueError(f"{name!r} has categories; this figure is for numeric variables")
-    cells = imp.imp[name]
+    cells, at = imp.imp[name], imp._cells[name][0]
+    kept = np.ones(len(column), bool) if rows is None else rows
     return [
-        column.dropna().to_numpy(dtype=float),
-        *(cells[i].to_numpy(dtype=float) for i in range(1, imp.m + 1)),
+        column[kept].dropna().to_numpy(dtype=float),
+        *(cells[i].to_numpy(dtype=float)[kept[at]] for i in range(1, imp.m + 1)),
     ]

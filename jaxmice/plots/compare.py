@@ -1,10 +1,11 @@
 """Observed against imputed values, imputation by imputation."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxmice.plots._canvas import IMPUTED, INK, OBSERVED, jitter, legend, single, tidy
+from jaxmice.diagnostics.plausibility import row_groups
+from jaxmice.plots._canvas import IMPUTED, INK, OBSERVED, grid, jitter, legend, single, tidy
 from jaxmice.plots._values import observed_and_imputed
 
 if TYPE_CHECKING:
@@ -94,10 +95,13 @@ def plot_strip(imp: "ImputedData", variable: str, *, ax: "Axes | None" = None) -
     return ax
 
 
-def plot_density(imp: "ImputedData", variable: str, *, ax: "Axes | None" = None) -> "Axes":
+def plot_density(imp: "ImputedData", variable: str, by: Any = None, *, ax: Any = None) -> Any:
     """Draw smoothed densities of the observed values and of each imputation.
 
-    Gaussian kernel, bandwidth by Scott's rule.
+    Gaussian kernel, bandwidth by Scott's rule. With `by` every group has a panel of its own,
+    all on the same axes: under missingness at random observed and imputed values agree within
+    groups of like rows, not overall. Where a group has no two different values, these are
+    marks on the axis; a group with nothing observed shows what was imputed.
 
     Parameters
     ----------
@@ -105,41 +109,102 @@ def plot_density(imp: "ImputedData", variable: str, *, ax: "Axes | None" = None)
         Result of an imputation.
     variable
         A numeric imputed variable.
+    by
+        Groups of rows: a complete column of the data, such as the clusters, or (n,) labels,
+        such as fifths of a propensity of being missing.
     ax
-        Axes to draw on; by default those of a new figure.
+        Axes to draw on, with `by` as many as there are groups; by default those of a new
+        figure.
 
     Returns
     -------
-    matplotlib.axes.Axes
-        The axes drawn on.
+    matplotlib.axes.Axes or numpy.ndarray
+        The axes drawn on; with `by` the (groups,) array of them, in the order of the labels.
 
     Raises
     ------
+    DataError
+        E12: an unknown `by`; E46: labels of the wrong length, or missing.
     ValueError
-        `variable` was not imputed or is not numeric, or has fewer than two distinct
-        values in one of the groups.
+        `variable` was not imputed or is not numeric; without `by`, it has fewer than two
+        distinct values in the observed or in imputed cells; `by` has too many groups.
     """
+    if by is None:
+        sides = observed_and_imputed(imp, variable)
+        if any(np.ptp(values) == 0 for values in sides):
+            raise ValueError(f"{variable!r} does not vary in every group; use plot_strip")
+        ax = single(ax, (4.6, 3.0))
+        _densities(ax, sides)
+        ax.set(xlabel=variable, ylabel="density", ylim=(0, None))
+        legend(ax)
+        return ax
+    rows = row_groups(imp, by)
+    if len(rows) > MAX_PANELS:
+        message = f"by has {len(rows)} groups, more than {MAX_PANELS} panels can show; cut it"
+        raise ValueError(f"{message} into fewer, for instance by pandas.qcut")
+    groups = {label: observed_and_imputed(imp, variable, kept) for label, kept in rows.items()}
+    columns = min(4, len(groups)) if ax is None else len(groups)
+    lines = -(-len(groups) // columns)
+    size = (2.4 * columns + 0.6, 1.9 * lines + 0.6)
+    axes = grid(ax, (lines, columns), size, sharex=True, sharey=True)
+    panels = axes.ravel()[: len(groups)]
+    for empty in axes.ravel()[len(groups) :]:
+        empty.remove()
+    for i, (panel, (label, sides)) in enumerate(zip(panels, groups.items(), strict=True)):
+        panel.set_title(f"{by} {label}" if isinstance(by, str) else str(label))
+        _densities(panel, sides)
+        if i % columns == 0:
+            panel.set_ylabel("density")
+        if i + columns >= len(groups):
+            panel.set_xlabel(variable)
+            panel.tick_params(labelbottom=True)
+    for panel in panels:
+        panel.set_ylim(0, None)
+    if ax is None:
+        handles = panels[0].get_legend_handles_labels()[0]
+        legend(panels[0].figure, handles=handles, loc="outside upper left", ncols=2)
+    else:
+        legend(panels[0])
+    return panels
+
+
+MAX_PANELS = 120
+"""Groups that a figure shows side by side at most."""
+
+
+def _densities(ax: "Axes", sides: list[np.ndarray]) -> None:
+    """Draw the density of observed and of imputed values; marks where there is none."""
     from scipy.stats import gaussian_kde
 
-    groups = observed_and_imputed(imp, variable)
-    if any(np.ptp(values) == 0 for values in groups):
-        raise ValueError(f"{variable!r} does not vary in every group; use plot_strip")
-    ax = single(ax, (4.6, 3.0))
-    smooth = [gaussian_kde(values) for values in groups]
+    smooth = [gaussian_kde(values) if _varies(values) else None for values in sides]
     widest = max(
-        kernel.factor * values.std() for kernel, values in zip(smooth, groups, strict=True)
+        (
+            kernel.factor * values.std()
+            for kernel, values in zip(smooth, sides, strict=True)
+            if kernel
+        ),
+        default=0.0,
     )
-    low = min(values.min() for values in groups) - 2 * widest
-    high = max(values.max() for values in groups) + 2 * widest
-    at = np.linspace(low, high, 256)
-    for i, kernel in enumerate(smooth[1:]):
-        label = f"{imp.m} imputations" if i == 0 else None
-        ax.plot(at, kernel(at), color=IMPUTED, alpha=0.45, linewidth=1, label=label)
-    ax.plot(at, smooth[0](at), color=OBSERVED, linewidth=2.2, label="observed")
-    ax.set(xlabel=variable, ylabel="density", ylim=(0, None))
+    pooled = np.concatenate(sides)
+    at = np.linspace(pooled.min() - 2 * widest, pooled.max() + 2 * widest, 256)
+    # Observed values last, on top.
+    for i in [*range(1, len(sides)), 0]:
+        style: dict[str, Any] = {"color": IMPUTED, "alpha": 0.45, "linewidth": 1}
+        label = f"{len(sides) - 1} imputations" if i == 1 else None
+        if i == 0:
+            style, label = {"color": OBSERVED, "linewidth": 2.2}, "observed"
+        kernel = smooth[i]
+        if kernel is not None:
+            ax.plot(at, kernel(at), label=label, **style)
+        else:
+            marks = ax.get_xaxis_transform()
+            at_axis = np.full(len(sides[i]), 0.03)
+            ax.plot(sides[i], at_axis, "|", transform=marks, label=label, **style)
     tidy(ax)
-    legend(ax)
-    return ax
+
+
+def _varies(values: np.ndarray) -> bool:
+    return len(values) > 1 and np.ptp(values) > 0
 
 
 def plot_hist(imp: "ImputedData", variable: str, *, ax: "Axes | None" = None) -> "Axes":

@@ -51,6 +51,35 @@ def test_comparisons_draw_observed_blue_and_imputed_red_on_the_given_axes(
     assert to_rgba(plots.IMPUTED) in colours
 
 
+def test_densities_by_group_are_those_of_the_group_alone(imp: ImputedData) -> None:
+    panels = plots.plot_density(imp, "popular", by="sex")
+    assert [panel.get_title() for panel in panels] == ["sex 0", "sex 1"]
+    for sex, panel in enumerate(panels):
+        alone = plots.plot_density(imp.filter((imp.data["sex"] == sex).to_numpy()), "popular")
+        for found, expected in zip(panel.lines, alone.lines, strict=True):
+            np.testing.assert_allclose(found.get_xydata(), expected.get_xydata())
+
+
+def test_groups_without_two_different_values_are_marks(imp: ImputedData) -> None:
+    rows = imp.data.index
+    seen = rows[imp.data["popular"].notna()]
+    # A group with one observed and no imputed value, one with nothing observed, the rest.
+    labels = pd.Series("rest", index=rows)
+    labels[seen[0]], labels[imp.data["popular"].isna()] = "one", "imputed"
+    axes = [new_axes() for _ in range(3)]
+    imputed, one, rest = plots.plot_density(imp, "popular", by=labels, ax=axes)
+    assert [imputed, one, rest] == axes
+    marks = [[line.get_marker() == "|" for line in panel.lines] for panel in axes]
+    assert marks == [[False, False, False, True], [True] * 4, [True, True, True, False]]
+    drawn = [len(line.get_xdata()) for line in one.lines]
+    assert drawn == [0, 0, 0, 1]
+    assert one.lines[-1].get_xdata()[0] == imp.data.loc[seen[0], "popular"]
+    with pytest.raises(ValueError, match=r"by has \d+ groups, more than 120 panels can show"):
+        plots.plot_density(imp, "popular", by=rows)
+    with pytest.raises(ValueError, match="E12: column 'Sex' not found; did you mean 'sex'"):
+        plots.plot_density(imp, "popular", by="Sex")
+
+
 def test_strip_has_a_point_for_every_value(imp: ImputedData) -> None:
     ax = plots.plot_strip(imp, "popular")
 
