@@ -17,8 +17,9 @@ class TwoLevelGroupmean(Method):
 
     The column is computed, not drawn: in every visit it gets the mean, over the rows of
     the cluster in the completed data that are not ignored (or all, where all are), of the
-    one column that has code 2 in its row. It need not have any observed value. An expression, ``"~ mean(x)"``, does the same and is
-    in step with its ingredient at any place of the visit sequence.
+    one column that has code 2 in its row. It need not have any observed value. An
+    expression, ``"~ mean(x)"``, does the same and is in step with its ingredient at any
+    place of the visit sequence.
 
     Differences from R
     ------------------
