@@ -24,6 +24,7 @@ from jaxmice.model import (
     ImputationModel as ImputationModel,
     Suggestion as Suggestion,
     find_default_method as find_default_method,
+    impute_deductive as impute_deductive,
     make_blocks as make_blocks,
     make_method as make_method,
     make_predictor_matrix as make_predictor_matrix,

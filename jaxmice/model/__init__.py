@@ -1,6 +1,7 @@
 """Set-up: who is imputed by which method from which predictors."""
 
 from jaxmice.model import role
+from jaxmice.model.deductive import impute_deductive
 from jaxmice.model.helpers import (
     find_default_method,
     make_blocks,
@@ -20,6 +21,7 @@ __all__ = [
     "Term",
     "Visit",
     "find_default_method",
+    "impute_deductive",
     "make_blocks",
     "make_method",
     "make_predictor_matrix",

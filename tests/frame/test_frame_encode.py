@@ -116,7 +116,7 @@ def test_categories_that_no_row_shows_are_logged_where_they_could_have_been_impu
     shown = pd.Categorical(["a", "b", None] * 6, categories=["never", "a", "b"])
     _, events = one(shown)
     assert names(events) == ["unseen_category"]
-    assert "'never'" in list(events)[0].message
+    assert "'never'" in next(iter(events)).message
     assert names(one(shown[~shown.isna()])[1]) == []
 
 
