@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         md_pattern as md_pattern,
         missingness_table as missingness_table,
         nelson_aalen as nelson_aalen,
+        propensity as propensity,
     )
     from jaxmice.pooling import (
         PooledResults as PooledResults,
@@ -146,6 +147,7 @@ _LATER = {
         "md_pattern",
         "missingness_table",
         "nelson_aalen",
+        "propensity",
     ),
     "repeated": ("boot_mi", "two_stage"),
     "sensitivity": ("DeltaAdjustment", "delta_adjustment"),

@@ -12,6 +12,7 @@ from jaxmice.missingness.hazard import nelson_aalen
 from jaxmice.missingness.intraclass import check_icc, icc
 from jaxmice.missingness.patterns import is_monotone, md_pattern
 from jaxmice.missingness.predictors import missingness_table
+from jaxmice.missingness.propensity import propensity
 
 __all__ = [
     "ClusterMissing",
@@ -25,4 +26,5 @@ __all__ = [
     "md_pattern",
     "missingness_table",
     "nelson_aalen",
+    "propensity",
 ]

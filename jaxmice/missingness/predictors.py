@@ -74,7 +74,7 @@ def missingness_table(data: pd.DataFrame, target: str, cluster: str | None = Non
             continue
         seen = ~column.missing
         m = missing[seen].astype(np.float64)
-        for category, x in _numbers(column):
+        for category, x in indicators(column):
             row = {"variable": name, "category": category}
             row |= {"n_observed": int((m == 0).sum()), "n_missing": int((m == 1).sum())}
             row |= _difference(x[seen], m, codes[seen], cluster is not None)
@@ -82,7 +82,7 @@ def missingness_table(data: pd.DataFrame, target: str, cluster: str | None = Non
     return pd.DataFrame(rows)
 
 
-def _numbers(column: Column) -> list[tuple[object, Numbers]]:
+def indicators(column: Column) -> list[tuple[object, Numbers]]:
     """Return a column as numbers: categories as indicators of all but the first."""
     if not column.categories:
         return [("", column.values)]

@@ -86,8 +86,8 @@ def impute_deductive(
     before = _coded(data, cluster, levels, events)
     frame = deduce_level2(before, events)
     groups = Groups(frame.clusters) if frame.clusters else None
-    for column, text in rules:
-        compiled = compile_rules({column: text}, frame)
+    for target, text in rules:
+        compiled = compile_rules({target: text}, frame)
         frame = fill_known(frame, compiled, groups, np.zeros(frame.n, bool), events)
     rows = {}
     for name, column in before.columns.items():

@@ -143,7 +143,8 @@ def plot_propensity(
     variable
         A numeric imputed variable.
     score
-        (n,) fitted probabilities that the variable is missing, in the rows of the data.
+        (n,) probabilities that the variable is missing, in the rows of the data, such as
+        those of `jaxmice.propensity`.
     number
         Imputation to draw.
     ax

@@ -143,3 +143,33 @@ def test_unknown_ways_are_named() -> None:
         icc(data, "g", method="ml")
     with pytest.raises(ValueError, match="pooled=True is for the result of an imputation"):
         icc(data, "g", pooled=True)
+
+
+def test_propensity_is_that_of_a_logistic_regression() -> None:
+    sm = pytest.importorskip("statsmodels.api")
+    data = make().assign(twice=lambda d: 2 * d["x"] + d["z"], same=1.0, h=lambda d: d["y"])
+    dummies = pd.get_dummies(data["k"], dtype=float).iloc[:, 1:]
+    design = sm.add_constant(data[["g", "x", "z"]].join(dummies))
+    fit = sm.Logit(data["y"].isna().astype(float), design).fit(disp=0)
+    np.testing.assert_allclose(jm.propensity(data, "y"), fit.predict(), rtol=1e-5)
+
+    coded = data.astype({"k": "category"})[["y", "x", "z", "k", "g"]]
+    imp = jm.mice(coded, m=2, maxit=0, seed=1)
+    np.testing.assert_allclose(jm.propensity(imp, "y"), fit.predict(), rtol=1e-5)
+    with pytest.raises(DataError, match=r"E57.*'x' needs both"):
+        jm.propensity(data, "x")
+
+
+def test_propensity_knows_the_clusters() -> None:
+    data = make()[["g", "y", "x"]]  # without z, what clusters have in common is unexplained
+    share = data["y"].isna().groupby(data["g"]).transform("mean")
+    flat, mixed = jm.propensity(data[["y", "x"]], "y"), jm.propensity(data, "y", "g")
+    by_cluster = mixed.groupby(data["g"]).transform("mean")
+    assert np.corrcoef(by_cluster, share)[0, 1] > 0.95
+    # The mode of an effect is where the score of its normal prior meets that of the data.
+    surplus = (data["y"].isna() - mixed).groupby(data["g"]).sum()
+    logit = np.log(mixed / (1 - mixed))
+    slope = np.polyfit(data["x"] - data["x"].groupby(data["g"]).transform("mean"), logit, 1)[0]
+    effect = (logit - slope * data["x"]).groupby(data["g"]).first()
+    assert np.corrcoef(surplus, effect)[0, 1] > 1 - 1e-6
+    assert ((data["y"].isna() - flat) ** 2).sum() > ((data["y"].isna() - mixed) ** 2).sum()
