@@ -29,6 +29,23 @@ TUTORIALS = {
         "popularity of 2,000 pupils in 100 schools: what happens to the differences "
         "between schools under six ways to deal with missing scores"
     ),
+    "impact": Tutorial(
+        "death after brain injury in 15 studies, some of which never recorded a column: a "
+        "suggested imputation, and a mixed logistic model of the imputed data",
+        (
+            "name",
+            "type",
+            "age",
+            "motor_score",
+            "pupil",
+            "ct",
+            "hypox",
+            "hypots",
+            "tsah",
+            "edh",
+            "mort",
+        ),
+    ),
 }
 """Name of the module -> what it is about."""
 
