@@ -7,7 +7,7 @@ It is part of the chain: other columns are imputed from the values as they are a
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from jaxmice.errors import ModelError
 
 class Processor(eqx.Module):
     """Changes imputed values of one column; its numbers may differ without a new program."""
+
+    reports: ClassVar[bool] = False
+    """Whether the values that it changes are counted in the log."""
 
     def __call__(
         self, values: Float[Array, "K B"], column: Callable[[str], Array], pool: Any
@@ -53,6 +56,13 @@ class Squeeze(Processor):
     def settle(self, values: Any) -> Any:
         """Return values that are legal to the last digit."""
         return values.clip(self.low, self.high)
+
+
+class Redraw(Squeeze):
+    """See `redraw`; what is left to do after the draws is to clip."""
+
+    max_try: int = eqx.field(static=True)
+    reports: ClassVar[bool] = True
 
 
 class Round(Processor):
@@ -149,6 +159,45 @@ def squeeze(low: float | None = None, high: float | None = None) -> Squeeze:
         _check(bound is None or is_number(bound), f"squeeze: {bound!r} is no number")
     _check(low is None or high is None or low <= high, f"squeeze: {low!r} is above {high!r}")
     return Squeeze(_float(low), _float(high))
+
+
+def redraw(low: float | None = None, high: float | None = None, max_try: int = 20) -> Redraw:
+    """Draw values outside of some bounds again: the imputation model, truncated.
+
+    Values that are still outside after that are moved to the nearest bound, and counted
+    in the log (event ``post_clip``). Only for numbers drawn one column at a time, and before
+    any other post-processing of the column.
+
+    Parameters
+    ----------
+    low, high
+        Bounds, at least one of them.
+    max_try
+        How often to draw again.
+
+    Raises
+    ------
+    ModelError
+        E51: no bound, or bounds that are no numbers or the wrong way round.
+
+    Source: the first draw inside the bounds has the truncated law (von Neumann 1951,
+    Various techniques used in connection with random digits).
+
+    Examples
+    --------
+    >>> import jaxmice as jm
+    >>> d = jm.datasets.load_popmis()[["school", "popular", "sex", "texp"]]
+    >>> imp = jm.mice(d, m=2, method={"popular": "2l.pan"}, cluster="school", seed=1,
+    ...               post={"popular": jm.post.redraw(1, 9)})
+    >>> low = imp.imp["popular"].min().min()
+    >>> bool(low > 1)
+    True
+    """
+    _check(low is not None or high is not None, "redraw: give a bound, low or high")
+    is_count = isinstance(max_try, int) and not isinstance(max_try, bool) and max_try > 0
+    _check(is_count, f"redraw: max_try must be a positive integer, got {max_try!r}")
+    bounds = squeeze(low, high)
+    return Redraw(bounds.low, bounds.high, max_try)
 
 
 def round(digits: int = 0) -> Round:

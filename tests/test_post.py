@@ -6,10 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import jaxmice as jm
 from jaxmice.errors import ModelError, RunError
 from tests.frames import two_level
+from tests.statistics import FALSE_ALARM_RATE
 
 pytestmark = pytest.mark.filterwarnings("ignore:W")
 
@@ -158,6 +160,24 @@ def test_processors_are_applied_in_their_order(plain: jm.ImputedData) -> None:
     np.testing.assert_allclose(own.imp["y"], plain.imp["y"].clip(upper=0), atol=1e-15)
 
 
+def test_redrawn_values_follow_the_truncated_law() -> None:
+    roles = {"y": {name: "none" for name in ("g", "w", "x", "z")}}
+    call: dict[str, Any] = {"data": two_level(("y",)), "roles": roles, "m": 200}
+    free = impute(**call).imp["y"].to_numpy().ravel()
+    low = float(np.median(free))
+    drawn = impute({"y": [jm.post.redraw(low), jm.post.round(3)]}, **call)
+    values = drawn.imp["y"].to_numpy().ravel()
+    assert values.min() >= round(low, 3)
+    assert stats.ks_2samp(values, free[free > low]).pvalue > FALSE_ALARM_RATE
+    assert stats.ks_2samp(values, free).pvalue < FALSE_ALARM_RATE
+    assert "post_clip" not in set(drawn.logged_events["event"])
+
+    far = impute({"y": jm.post.redraw(1e6)}, **call)
+    assert (far.imp["y"] == 1e6).all(axis=None)
+    message = far.logged_events.set_index("event")["message"]["post_clip"]
+    assert f"{free.size} values were outside" in message
+
+
 def test_processed_observed_cells_that_are_imputed_again(plain: jm.ImputedData) -> None:
     where = two_level(("x", "y")).isna().assign(w=True)
     over: dict[str, Any] = {"where": where, "visit_sequence": ["w", "x", "y"]}
@@ -205,6 +225,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "rounded category": ({"sex": jm.post.round()}, "E51", "delta and set_where only"),
     "scaled category": ({"sex": jm.post.delta(1, 2)}, "E51", "for numbers only"),
     "incomplete condition": ({"sex": jm.post.delta(1, 1, "visits > 1")}, "E30", "'visits' is not"),
+    "redrawn category": ({"sex": jm.post.redraw(0)}, "E51", "delta and set_where only"),
+    "late redraw": ({"visits": [jm.post.round(), jm.post.redraw(0)]}, "E51", "must come first"),
     "untraceable": ({"visits": lambda v, c: v if v > 0 else 0 * v}, "E28", "not traceable"),
     "across rows": ({"visits": lambda v, c: v - v.mean()}, "E28", "rows depend"),
 }
@@ -243,6 +265,8 @@ def test_processors_that_do_not_fit_the_method_or_level() -> None:
         (lambda: jm.post.squeeze("0"), "no number"),
         (lambda: jm.post.squeeze(float("nan")), "no number"),
         (lambda: jm.post.round(0.5), "whole number"),
+        (lambda: jm.post.redraw(), "give a bound"),
+        (lambda: jm.post.redraw(0, 1, 0), "positive integer"),
         (lambda: jm.post.set_where(3, 1), "must be text"),
         (lambda: jm.post.set_where("x > 1", None), "neither a number"),
         (lambda: jm.post.delta({1: None}), "no number"),

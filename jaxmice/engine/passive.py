@@ -56,6 +56,9 @@ class Report(eqx.Module):
     place: Int[Array, "*r"]
     """The first of them, in the blocks laid end to end."""
 
+    n_clipped: Int[Array, "*r"]
+    """Cells that a post-processor had to change whose changes are counted."""
+
 
 @dataclass(frozen=True)
 class Between:
@@ -206,12 +209,15 @@ def process(
         t, pool = names.targets.index(target), DevicePool(data)
         read = reader(names, values, columns)
         now = to_units(drawn, values.location[t], values.scale[t])
+        n_clipped = jnp.array(0)
         for step in steps:
 
             def column(name: str, now: Array = now) -> Array:
                 return now if name == target else read(name)
 
-            now = step(now, column, pool)
+            before, now = now, step(now, column, pool)
+            if step.reports:
+                n_clipped += jnp.sum(data.where[t] & (now != before))
         wanted = data.where[t]
         drawn = jnp.where(wanted, (now - values.location[t]) / values.scale[t], drawn)
         if target in names.carried:
@@ -223,7 +229,7 @@ def process(
             after, n_bad=trace.n_bad[slot], bad_cluster=trace.bad_cluster[slot]
         )
         trace = jax.tree.map(lambda old, new: old.at[slot].set(new), trace, after)
-        return columns, drawn, trace, report
+        return columns, drawn, trace, dataclasses.replace(report, n_clipped=n_clipped)
 
     over_chains = jax.vmap(one_chain, in_axes=(0, 0, 0, None, None, None))
     return over_replications(over_chains, columns, drawn, trace, steps, values, data)
@@ -234,4 +240,4 @@ def _look(
 ) -> tuple[Trace, Report]:
     bad = cells & ~jnp.isfinite(column)
     trace = make_trace(column, bad, jnp.asarray(target), data)
-    return trace, Report(n_bad=trace.n_bad, place=jnp.argmax(jnp.ravel(bad)))
+    return trace, Report(trace.n_bad, jnp.argmax(jnp.ravel(bad)), jnp.array(0))

@@ -123,6 +123,12 @@ class Spec(eqx.Module):
     explains: Bool[Array, "R p"] | None = None
     """See `Selection`; None for methods that do not model why values are missing."""
 
+    bounds: Float[Array, "R 2"] | None = None
+    """Draws outside are repeated, for a single target; coded as it is. None: there are none."""
+
+    max_try: int = eqx.field(default=0, static=True)
+    """How often at most."""
+
     @property
     def widths(self) -> tuple[int, int]:
         """Number of slots for columns with random and with fixed effects."""

@@ -261,6 +261,14 @@ class Session:
             for what, report in found.items():
                 place = f"{what}, iteration {self.iteration}"
                 kept = jax.tree.map(lambda leaf, keep=chunk.keep: leaf[:, :keep], report)
+                n_clipped = int(np.sum(kept.n_clipped))
+                if n_clipped:
+                    self.events.add(
+                        "post_clip",
+                        f"{place}: {n_clipped} values were outside of the bounds after all draws "
+                        "and were moved to the nearest; widen the bounds, or take method 'pmm'",
+                        it=self.iteration,
+                    )
                 if message := between.complain(place, kept, self.problem, chunk.chains):
                     raise RunError("E31", message)
 

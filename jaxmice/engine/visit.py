@@ -73,11 +73,15 @@ def visit(
         begun = method.init(key_init, sums)
         begun = jax.tree.map(lambda new, old: jnp.where(fresh, new, old), begun, state)
         state = method.step(key_step, begun, sums, n_steps)
-        values = once(
-            n_steps,
-            lambda: method.impute(key_impute, state, target),
-            jnp.zeros_like(target.y),
-        )
+        if spec.bounds is None:
+            values = once(
+                n_steps,
+                lambda: method.impute(key_impute, state, target),
+                jnp.zeros_like(target.y),
+            )
+        else:
+            assert isinstance(target, Target)
+            values = _redrawn(key_impute, method, state, target, spec)
         members = values if method.joint else values[None]
         drawn, traces = [], []
         for i, value in enumerate(members):
@@ -88,6 +92,28 @@ def visit(
 
     over_chains = jax.vmap(one_chain, in_axes=(0, None, None, 0, 0))
     return over_replications(over_chains, keys, data, spec, columns, state)
+
+
+def _redrawn(
+    key: Array, method: Method, state: Any, target: Target, spec: Spec
+) -> Float[Array, "K B"]:
+    """Draw until all values lie inside the bounds, each value being the first that does."""
+    assert spec.bounds is not None
+    low, high = spec.bounds * spec.y_unit[0] + spec.y_shift[0]
+
+    def draw(at: tuple[Array, Array]) -> tuple[Array, Array]:
+        tried, values = at
+        new = method.impute(jax.random.fold_in(key, tried), state, target)
+        return tried + 1, jnp.where(outside(values), new, values)
+
+    def outside(values: Array) -> Array:
+        return target.wy & ~((values >= low) & (values <= high))
+
+    def going(at: tuple[Array, Array]) -> Array:
+        return (at[0] <= spec.max_try) & jnp.any(outside(at[1]))
+
+    begin = jnp.where(target.wy, jnp.nan, target.y)
+    return jax.lax.while_loop(going, draw, (jnp.array(0), begin))[1]
 
 
 def over_replications(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -25,6 +25,7 @@ from jaxmice.engine import (
 from jaxmice.frame import Column
 from jaxmice.methods import Method
 from jaxmice.model.model import INTERCEPT, ImputationModel, Term, Visit
+from jaxmice.post import Redraw
 
 NUMERIC = ("continuous", "integer", "time")
 """Kinds that are centred and scaled; categories keep their codes."""
@@ -317,6 +318,11 @@ class _Builder:
                 selects=_leaf(_marks(parts, widths, visit.outcome_only)),
                 explains=_leaf(_marks(parts, widths, visit.selection_only)),
             )
+        processing = self.model.post.get(visit.targets[0])
+        first = processing.steps[0] if processing and processing.steps else None
+        if isinstance(first, Redraw):
+            bounds = (np.array([first.low, first.high]) - scales[0].location) / scales[0].scale
+            spec = replace(spec, bounds=_leaf(bounds, float), max_try=first.max_try)
         chain_terms = z_chain + f_chain
         return Step(
             block=visit.block,

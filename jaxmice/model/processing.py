@@ -1,7 +1,7 @@
 """Post-processors made ready for the data: their conditions, bounds and shifts by row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxmice.model.groups import Groups
 from jaxmice.model.names import check_names
 from jaxmice.model.passive import Columns, HostPool, trace
 from jaxmice.model.row import Row
-from jaxmice.post import Delta, Function, Move, Processor, Round, SetWhere, Squeeze, delta
+from jaxmice.post import Delta, Function, Move, Processor, Redraw, Round, SetWhere, Squeeze, delta
 from jaxmice.wording import some
 
 CODE = "E51"
@@ -133,6 +133,8 @@ class _Compiler:
         self.link: np.ndarray | None = None
 
     def compile(self, steps: Sequence[Any]) -> Processing:
+        if any(isinstance(step, Redraw) for step in steps[1:]):
+            raise ModelError(CODE, f"{self.where}: redraw must come first, before other changes")
         ready = [self.ready(step) for step in steps]
         kept = tuple(step for step in ready if step is not None)
         if self.column.level == 2:
@@ -153,14 +155,17 @@ class _Compiler:
             raise ModelError(
                 CODE, f"{self.where}: a column of categories takes delta and set_where only"
             )
+        if isinstance(step, Redraw) and any(method.joint for method in self.methods):
+            raise ModelError(
+                CODE, f"{self.where}: redraw is for columns drawn by themselves; use squeeze"
+            )
         if isinstance(step, Squeeze):
             if step.low is None and step.high is None:
                 seen = self.column.values[~self.column.missing & ~self.ignore]
                 return Squeeze(float(seen.min()), float(seen.max()))
-            return Squeeze(
-                -np.inf if step.low is None else step.low,
-                np.inf if step.high is None else step.high,
-            )
+            low = -np.inf if step.low is None else step.low
+            high = np.inf if step.high is None else step.high
+            return replace(step, low=low, high=high)
         if isinstance(step, Round):
             return step
         if not callable(step):
