@@ -15,9 +15,16 @@ from jaxmice.errors import DataError, ModelError, RunError
 from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
+from jaxmice.model.names import warn
 from jaxmice.run import Run
 from jaxmice.storage import Checkpoint
-from jaxmice.wording import near
+from jaxmice.wording import near, some
+
+HEAVY = 0.5
+"""Share of imputed cells of a column that calls for many imputations."""
+
+MANY = 20
+"""Imputations that are many."""
 
 
 def mice(
@@ -92,6 +99,12 @@ def mice(
     RunError
         E31: draws were not finite.
 
+    Warns
+    -----
+    JaxMiceWarning
+        W18: all imputations start from the same values; W33: fewer than 20 imputations of a
+        column that is mostly missing.
+
     References
     ----------
     van Buuren S, Groothuis-Oudshoorn K (2011). mice: Multivariate imputation by chained
@@ -120,6 +133,7 @@ def mice(
     run, n_iterations = _begin(
         [model], m, maxit, init, seed, device, precision, chunk_chains, seconds
     )
+    _warn_of_run(model, m, n_iterations, init)
     if not isinstance(progress, bool) and not callable(progress):
         raise RunError("E53", f"progress must be True, False or a function, got {progress!r}")
     if checkpoint is None:
@@ -246,6 +260,28 @@ def _count(value: Any, code: str, message: str, least: int) -> int:
     if not _is_int(value) or value < least:
         raise DataError(code, f"{message}, got {value!r}")
     return int(value)
+
+
+def _warn_of_run(model: ImputationModel, m: int, n_iterations: int, init: Any) -> None:
+    """Warn of what a run cannot make up for afterwards."""
+    if not isinstance(init, str) or init != "sample":
+        if m > 1 and n_iterations > 1:
+            warn(
+                "W18",
+                "all imputations start from the same values of init=: chains that have not "
+                "moved far from them look as if they had converged; use init='sample', or look "
+                "at traces and autocorrelation beside R-hat",
+            )
+    if m >= MANY or n_iterations == 0:
+        return
+    cells = dict(zip(model.frame.columns, model.where[~model.ignore].T, strict=True))
+    heavy = [name for name in model.targets if cells[name].mean() > HEAVY]
+    if heavy:
+        warn(
+            "W33",
+            f"more than half of {some(heavy)} is imputed; m = {m} imputations leave much "
+            f"simulation error, use m = {MANY} or more (see how_many_imputations)",
+        )
 
 
 def _seed(seed: Any) -> int:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from typing import Any, ClassVar
 
 import jax
@@ -14,7 +15,7 @@ import pytest
 
 import jaxmice as jm
 from jaxmice.engine import run as engine_run
-from jaxmice.errors import RunError
+from jaxmice.errors import JaxMiceWarning, RunError
 from jaxmice.methods import REGISTRY
 from jaxmice.methods.norm import Norm
 from tests.frames import CLUSTERS, SIZE, two_level
@@ -104,6 +105,34 @@ def test_mice_complete_data_come_back_without_draws(maxit: int | None) -> None:
     assert imp.chain_mean.shape[0] == 0
     for frame in imp:
         pd.testing.assert_frame_equal(frame, data)
+
+
+def complaints(data: pd.DataFrame, **options: object) -> list[str]:
+    """Return the codes of the warnings of starting values and of few imputations."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        impute(data, **options)
+    codes = [str(one.message)[:3] for one in caught]
+    return [code for code in codes if code in ("W18", "W33")]
+
+
+def test_mice_warns_of_equal_starting_values() -> None:
+    data = two_level(("x", "y"))
+    for init in ("mean", data.fillna(0.0)):
+        assert complaints(data, init=init, maxit=2) == ["W18"]
+        assert complaints(data, init=init, maxit=1) == []
+        assert complaints(data, init=init, maxit=2, m=1) == []
+    assert complaints(data, maxit=2) == []
+
+
+def test_mice_warns_of_few_imputations_of_a_column_that_is_mostly_missing() -> None:
+    data = two_level(("y",))
+    data.loc[data.index < 60, "y"] = np.nan
+    with pytest.warns(JaxMiceWarning, match=r"W33: more than half of 'y' .* m = 19"):
+        impute(data, m=19)
+    assert complaints(data, m=20) == []
+    # Of rows that are not ignored.
+    assert complaints(data, ignore=np.arange(96) < 60) == []
 
 
 def test_mice_without_iterations_gives_starting_values() -> None:
