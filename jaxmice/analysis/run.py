@@ -16,6 +16,7 @@ from jaxmice.analysis.mixed import fit_design
 from jaxmice.analysis.single import SingleLevel
 from jaxmice.errors import AnalysisError, DataError, JaxMiceWarning
 from jaxmice.pooling import PooledResults, extract, stack_estimates
+from jaxmice.wording import some
 
 Model = str | Callable[[Any], Any]
 
@@ -80,7 +81,8 @@ def analyze(
     Warns
     -----
     JaxMiceWarning
-        W24 when imputations were dropped, W25 when some fits did not converge.
+        W24 when imputations were dropped, W25 when some fits did not converge, W32 when the
+        outcome was imputed without a random slope that the analysis has.
 
     Examples
     --------
@@ -203,8 +205,31 @@ class _Observed:
         return self.data
 
 
+def _warn_of_slopes(imp: Any, formula: MixedFormula) -> None:
+    """Warn (W32) of slopes that vary in the analysis but not in the imputation of the outcome."""
+    model = getattr(imp, "model", None)
+    if model is None or model.cluster not in (None, formula.cluster):
+        return
+    effects = variables(replace(formula, outcome="1", fixed="1"), list(imp.data.columns))
+    for visit in model.visits:
+        varying = {term.column for term in visit.random}
+        lacking = [name for name in effects if name not in {*varying, formula.cluster}]
+        level = model.levels[visit.targets[0]]
+        if formula.outcome in visit.targets and level != 2 and lacking:
+            warnings.warn(
+                JaxMiceWarning(
+                    f"W32: {formula.outcome!r} was imputed without a random slope of "
+                    f"{some(lacking)}, which the analysis has: the variance of the slopes comes "
+                    "out too small; impute with role 'random' (code 2) there"
+                ),
+                stacklevel=4,
+            )
+            return
+
+
 def _mixed(imp: Any, formula: MixedFormula, engine: str, reml: bool, quadrature: int) -> Analyses:
     kind, _, family = engine.partition(":")
+    _warn_of_slopes(imp, formula)
     names = variables(formula, list(imp.data.columns))
     filled = Filled.from_imputed(imp, names)
     design = build_design(formula, filled, binary=family == "binomial")

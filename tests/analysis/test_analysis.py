@@ -1,5 +1,6 @@
 """Formulas, the built-in mixed model on data frames, and analyses of imputed data."""
 
+import warnings
 from importlib import resources
 from typing import Any
 
@@ -7,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import jaxmice as jm
 from jaxmice.analysis import Analyses, analyze, lmm
 from jaxmice.analysis.formula import parse_formula
 from jaxmice.errors import AnalysisError, JaxMiceWarning
 from jaxmice.pooling import pool
+from tests.frames import two_level
 
 FORMULA = "popular ~ sex * texp + (1 + sex | school)"
 
@@ -228,3 +231,27 @@ def test_arguments(imputed: Imputed) -> None:
         analyze(imputed, "popular ~ sex", engine="lmm")
     with pytest.raises(AnalysisError, match=r"E41.*E60"):
         analyze(imputed, lambda d: 3)
+
+
+@pytest.mark.filterwarnings("ignore:W14", "ignore:W00")
+def test_a_slope_that_varies_in_the_analysis_only_is_told() -> None:
+    data = two_level(("y", "x"))
+    text = "y ~ x + w + (1 + x + w | g)"
+
+    def complaints(analysis: str, **options: Any) -> list[str]:
+        imp = jm.mice(data, m=2, maxit=1, seed=1, **options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            analyze(imp, analysis)
+        messages = [str(one.message) for one in caught]
+        return [message for message in messages if message.startswith("W32")]
+
+    call: dict[str, Any] = {"cluster": "g", "method": {"x": "norm", "y": "2l.pan"}}
+    slope = {"roles": {"y": {"x": "random"}}}
+    (message,) = complaints(text, **call, **slope)
+    assert "'y' was imputed without a random slope of 'w', which the analysis has" in message
+    assert complaints("y ~ x + w + (1 + x | g)", **call, **slope) == []
+    assert complaints("y ~ x + (1 | g)", **call) == []
+    # Of the clusters that the analysis has; nothing is said of a complete outcome.
+    assert len(complaints(text, method="norm")) == 1
+    assert complaints("z ~ w + (1 + w | g)", **call) == []
