@@ -38,7 +38,8 @@ def cluster_products(
 
 def total_products(u: Float[Array, "a K B"], v: Float[Array, "c K B"]) -> Float[Array, "a c"]:
     """Return the cross products of two sets of columns over all rows."""
-    return jnp.einsum("akb,ckb->ac", u, v, precision="highest")
+    flat, other = (a.reshape(len(a), a.shape[1] * a.shape[2]) for a in (u, v))
+    return jnp.matmul(flat, other.T, precision="highest")
 
 
 def cluster_sums(u: Float[Array, "a K B"], layout: Layout) -> Float[Array, "a J"]:

@@ -1,6 +1,12 @@
 """Draws that JAX lacks, or compiles or runs badly: bare functions of a key."""
 
-from jaxmice.random.bits import normals as normals, once as once, uniforms as uniforms
+from jaxmice.random.bits import (
+    normals as normals,
+    once as once,
+    row_normals as row_normals,
+    row_uniforms as row_uniforms,
+    uniforms as uniforms,
+)
 from jaxmice.random.donors import draw_donors as draw_donors, resample as resample
 from jaxmice.random.gamma import log_gamma as log_gamma
 from jaxmice.random.poisson import poisson as poisson

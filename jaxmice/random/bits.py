@@ -126,6 +126,45 @@ def normals(
     return box_muller(*words(key, counter, shape, dtype, place))
 
 
+def row_words(
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    shape: tuple[int, ...],
+    dtype: jnp.dtype,
+) -> tuple[Float[Array, "k *n"], Float[Array, "k *n"]]:
+    """Draw two uniforms, as `words`, for some numbers of every row.
+
+    Parameters
+    ----------
+    key, counter, dtype
+        See `uniforms`.
+    shape
+        (k, *n): k pairs for every row. Addressed by row within a pair: rows that fill up
+        the shape at its end move no number.
+    """
+    k, n = shape[0], math.prod(shape[1:])
+    begin = np.arange(k, dtype=np.uint32) * np.uint32(2**32 // max(k, 2))
+    place = begin[:, None] + jax.lax.iota(jnp.uint32, n)
+    first, second = words(key, counter, (k, n), dtype, place)
+    return first.reshape(shape), second.reshape(shape)
+
+
+def row_uniforms(
+    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
+) -> Float[Array, "k *n"]:
+    """Draw uniforms on (0, 1), some for every row; arguments as for `row_words`."""
+    half = (-(-shape[0] // 2), *shape[1:])
+    return jnp.concatenate(row_words(key, counter, half, dtype))[: shape[0]]
+
+
+def row_normals(
+    key: Key[Array, ""], counter: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
+) -> Float[Array, "k *n"]:
+    """Draw standard normals, some for every row; arguments as for `row_words`."""
+    half = (-(-shape[0] // 2), *shape[1:])
+    return jnp.concatenate(box_muller_pair(*row_words(key, counter, half, dtype)))[: shape[0]]
+
+
 def box_muller(radius: Float[Array, "*n"], angle: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """Turn pairs of uniforms on (0, 1) into one standard normal each.
 
@@ -136,8 +175,20 @@ def box_muller(radius: Float[Array, "*n"], angle: Float[Array, "*n"]) -> Float[A
     return jnp.sqrt(-2 * jnp.log(radius)) * (1 - 2 * _sine(angle) ** 2)
 
 
+def box_muller_pair(
+    radius: Float[Array, "*n"], angle: Float[Array, "*n"]
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Turn pairs of uniforms on (0, 1) into two independent standard normals each."""
+    # Cosine and sine of a full turn from the sine of half of it.
+    sine = _sine(2 * angle - 1)
+    length = jnp.sqrt(-2 * jnp.log(radius))
+    square = sine * sine
+    across = 2 * sine * jnp.sqrt(jnp.maximum(1 - square, 0))
+    return length * (1 - 2 * square), length * across
+
+
 def _sine(v: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Return sin(pi v / 2) for v in (0, 1) by its series, to 1e-13."""
+    """Return sin(pi v / 2) for v in (-1, 1) by its series, to 1e-13."""
     square = v * v
     total = jnp.zeros_like(v)
     for power in reversed(range(1, 20, 2)):

@@ -2,11 +2,78 @@
 
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import ndtri
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 FAR = 10.0
 """Beyond so many standard deviations probabilities are kept as logarithms."""
+
+CENTRE = (
+    (
+        3.3871328727963665,
+        133.14166789178438,
+        1971.5909503065513,
+        13731.69376550946,
+        45921.95393154987,
+        67265.7709270087,
+        33430.57558358813,
+        2509.0809287301227,
+    ),
+    (
+        1.0,
+        42.31333070160091,
+        687.187007492058,
+        5394.196021424751,
+        21213.794301586597,
+        39307.89580009271,
+        28729.085735721943,
+        5226.495278852854,
+    ),
+)
+TAIL = (
+    (
+        1.4234371107496835,
+        4.630337846156546,
+        5.769497221460691,
+        3.6478483247632045,
+        1.2704582524523684,
+        0.2417807251774506,
+        0.022723844989269184,
+        0.0007745450142783414,
+    ),
+    (
+        1.0,
+        2.053191626637759,
+        1.6763848301838038,
+        0.6897673349851,
+        0.14810397642748008,
+        0.015198666563616457,
+        0.0005475938084995345,
+        1.0507500716444169e-09,
+    ),
+)
+END = (
+    (
+        6.657904643501103,
+        5.463784911164114,
+        1.7848265399172913,
+        0.29656057182850487,
+        0.026532189526576124,
+        0.0012426609473880784,
+        2.7115555687434876e-05,
+        2.0103343992922881e-07,
+    ),
+    (
+        1.0,
+        0.599832206555888,
+        0.1369298809227358,
+        0.014875361290850615,
+        0.0007868691311456133,
+        1.8463183175100548e-05,
+        1.421511758316446e-07,
+        2.0442631033899397e-15,
+    ),
+)
+"""Rational functions of algorithm AS 241, numerators first, lowest powers first."""
 
 MILLS = (-1.0, 2.5, -37 / 3, 353 / 4, -4081 / 5)
 """Series of ``log(x Q(x) / phi(x))`` in ``1 / x^2``; at 10 its error is below 1e-7."""
@@ -27,8 +94,16 @@ def normal_tail(u: Float[Array, "*n"], lower: Float[Array, "*n"]) -> Float[Array
     The upper tail probability Q is inverted at :math:`u\,Q(l)`, which loses no digits
     where it is small. Where it would underflow, its logarithm is inverted instead.
     """
-    near = -ndtri(u * upper_tail(lower))
-    return jnp.maximum(jnp.where(lower < FAR, near, _far(jnp.log(u), lower)), lower)
+    near = upper_quantile(u * upper_tail(lower))
+    far = lower >= FAR
+
+    def replace(_: Int[Array, ""], x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        return jnp.where(far, _far(jnp.log(x), lower), x)
+
+    # A loop of no turns where no bound is far, which is nearly always; the uniforms pass
+    # through it, or XLA would take the work out of the loop.
+    x = lax.fori_loop(0, jnp.any(far).astype(int), replace, jnp.where(far, u, near))
+    return jnp.maximum(x, lower)
 
 
 def truncated_normals(
@@ -40,7 +115,7 @@ def truncated_normals(
     """
     flip, low, high = _outwards(lower, upper)
     q_high = upper_tail(high)
-    near = -ndtri(q_high + u * (upper_tail(low) - q_high))
+    near = upper_quantile(q_high + u * (upper_tail(low) - q_high))
     share = jnp.exp(_log_ratio(low, high))
     x = jnp.where(low < FAR, near, _far(jnp.log(share + u * (1 - share)), low))
     x = jnp.clip(x, low, high)
@@ -55,6 +130,35 @@ def log_interval(lower: Float[Array, "*n"], upper: Float[Array, "*n"]) -> Float[
     log_tail = -0.5 * out**2 - jnp.log(out) + _mills(out) - 0.5 * jnp.log(2 * jnp.pi)
     far = log_tail + jnp.log(-jnp.expm1(_log_ratio(low, high)))
     return jnp.where(low < FAR, near, far)
+
+
+def upper_quantile(p: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return the value above which a standard normal variate falls with probability p.
+
+    Wichura (1988), Applied Statistics 37, 477-484, algorithm AS 241, to 1e-16. One
+    logarithm and one division do for every p, about half the time of `ndtri`.
+    """
+    q = 0.5 - p
+    near = 0.180625 - q * q
+    out = jnp.sqrt(-jnp.log(jnp.minimum(p, 1 - p)))
+    end = out > 5
+    far = jnp.where(end, out - 5, out - 1.6)
+    top, bottom = (
+        jnp.where(
+            near >= 0,
+            _polynomial(CENTRE[i], near),
+            jnp.where(end, _polynomial(END[i], far), _polynomial(TAIL[i], far)),
+        )
+        for i in (0, 1)
+    )
+    return jnp.where(near >= 0, q, jnp.sign(q)) * top / bottom
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    total = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
 
 
 def upper_tail(x: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -29,6 +29,7 @@ from jaxmice.random import (
     log_gamma,
     normal_tail,
     once,
+    row_uniforms,
     slice_step,
     uniforms,
     wishart_shapes,
@@ -270,7 +271,7 @@ def step(
     c, f = first.groups.n, r - first.groups.n
     common = state.spread is None
     few = p * (r + s) + D * D + (r * r if common else c * c + f * (f + c))
-    wide = d + s + (0 if common else r * r)
+    wide = d + s - second.groups.n + (0 if common else r * r)
     flat = jn.draw_effects_noise(key, counter, few, wide, J, n_steps, dtype)
     noise = _Noise(flat[:few], flat[few:].reshape(wide, J))
 
@@ -303,7 +304,7 @@ def step(
     parameters = state.level1
     beta2, w, v = draw_level2(key, counter + 2, noise, state, data, second, prior, n_steps)
     # Level 1 given v.
-    z_rows = jn.draw_rows(key, counter + 3, state.y, n_steps)
+    z_rows = jn.draw_rows(key, counter + 3, state.y[c:], n_steps)
     y, residuals = row_pass(key, counter + 4, z_rows, state, data.rows, first, n_steps)
     mean, root_u = effects_given(v, parameters.root_psi, (q, r))
     z = jnp.ravel(noise.take(p, r))
@@ -374,7 +375,7 @@ def draw_level2(
 ) -> tuple[Float[Array, "p s"], Float[Array, "s J"], Float[Array, "s J"]]:
     """Draw latent normals and missing values of level 2, then B2; return B2, W and v."""
     (p, s), J = state.beta2.shape, data.w.shape[1]
-    z, z_beta = noise.take_by_cluster(s), noise.take(p, s)
+    z, z_beta = noise.take_by_cluster(s - second.groups.n), noise.take(p, s)
     if s == 0:
         return state.beta2, state.w, state.w
     shift, precision = level2_given(state.level1.b, state.level1.root_psi)
@@ -382,8 +383,8 @@ def draw_level2(
     mean = fitted + shift
     u = draw_uniforms(key, counter, (second.groups.n, J), n_steps, mean.dtype)
     each = precision[:, :, None]
-    e = sweep_latents(u, state.w - mean, mean, data.w, data.given, each, second)
-    e = jn.draw_missing(z, e, data.given, each)
+    e, z_latent = sweep_latents(u, state.w - mean, mean, data.w, data.given, each, second)
+    e = jn.draw_missing(jnp.concatenate([z_latent, z]), e, data.given, each)
     w = keep_numbers(mean + e, data.w, data.given, second)
 
     flat = jnp.einsum("aj,bj,lm->albm", data.x2, data.x2, precision, precision="highest")
@@ -401,7 +402,7 @@ def draw_level2(
 def row_pass(
     key: Key[Array, ""],
     counter: Int[Array, ""],
-    z: Float[Array, "r K B"],
+    z: Float[Array, "f K B"],
     state: State,
     rows: jn.Responses,
     first: Members,
@@ -413,8 +414,8 @@ def row_pass(
     precision = jn.by_row(jn.precision_of(parameters.root_omega), rows.target.layout)
     shape = (first.groups.n, *mean.shape[1:])
     u = draw_uniforms(key, counter, shape, n_steps, mean.dtype)
-    e = sweep_latents(u, state.y - mean, mean, rows.y, rows.given, precision, first)
-    e = jn.draw_missing(z, e, rows.given, precision)
+    e, z_latent = sweep_latents(u, state.y - mean, mean, rows.y, rows.given, precision, first)
+    e = jn.draw_missing(jnp.concatenate([z_latent, z]), e, rows.given, precision)
     y = keep_numbers(mean + e, rows.y, rows.given, first)
     return y, jn.sum_residuals(e, parameters, rows)
 
@@ -437,11 +438,11 @@ def draw_uniforms(
     n_steps: Int[Array, ""],
     dtype: jnp.dtype,
 ) -> Float[Array, "..."]:
-    """Draw uniforms, addressed by row or cluster first: padding moves none."""
-    blank = jnp.zeros((*shape[1:], shape[0]), dtype)
-    if shape[0]:
-        blank = once(n_steps, lambda: uniforms(key, counter, blank.shape, dtype), blank)
-    return jnp.moveaxis(blank, -1, 0)
+    """Draw uniforms for the latent normals of every row or cluster."""
+    blank = jnp.zeros(shape, dtype)
+    if shape[0] == 0:
+        return blank
+    return once(n_steps, lambda: row_uniforms(key, counter, shape, dtype), blank)
 
 
 def sweep_latents(
@@ -452,7 +453,7 @@ def sweep_latents(
     given: Bool[Array, "r *n"],
     precision: Float[Array, "r r *n"],
     members: Members,
-) -> Float[Array, "r *n"]:
+) -> tuple[Float[Array, "r *n"], Float[Array, "c *n"]]:
     """Draw the latent normals of given categories, each given all other elements.
 
     Parameters
@@ -468,6 +469,10 @@ def sweep_latents(
     members
         Columns.
 
+    Returns
+    -------
+    The elements, and a standard normal for every latent normal that is not given.
+
     Notes
     -----
     One bound does for all: the largest other latent normal of the column, or zero. The
@@ -475,22 +480,24 @@ def sweep_latents(
     """
     c = members.groups.n
     if c == 0:
-        return e
+        return e, u
     category = jnp.asarray(members.category, e.dtype)
     others = jnp.asarray(members.groups.same & ~np.eye(c, dtype=bool))
     trailing = [1] * (e.ndim - 1)
 
-    def one(k: Int[Array, ""], e: Float[Array, "r *n"]) -> Float[Array, "r *n"]:
+    def one(k: Int[Array, ""], both: tuple[Array, Array]) -> tuple[Array, Array]:
+        e, u = both
         row, own, centre = precision[k], precision[k, k], mean[k]
         at = e[k] - jnp.sum(row * e, axis=0) / own
         deviation = jax.lax.rsqrt(own)
         rival = jnp.where(others[k].reshape(c, *trailing), mean[:c] + e[:c], 0)
         bound = (jnp.maximum(jnp.max(rival, axis=0), 0) - centre - at) / deviation
         sign = jnp.where(codes[k] == category[k], 1, -1).astype(e.dtype)
-        drawn = at + deviation * sign * normal_tail(u[k], sign * bound)
-        return e.at[k].set(jnp.where(given[k], drawn, e[k]))
+        z = normal_tail(u[k], jnp.where(given[k], sign * bound, -jnp.inf))
+        drawn = jnp.where(given[k], at + deviation * sign * z, e[k])
+        return e.at[k].set(drawn), u.at[k].set(z)
 
-    return jax.lax.fori_loop(0, c, one, e)
+    return jax.lax.fori_loop(0, c, one, (e, u))
 
 
 def impute(

@@ -28,7 +28,7 @@ from jaxmice.linalg import (
     to_blocks,
     total_products,
 )
-from jaxmice.random import log_gamma, normals, once
+from jaxmice.random import log_gamma, normals, once, row_normals
 from jaxmice.samplers import covariance
 from jaxmice.samplers.covariance import Groups
 from jaxmice.samplers.linear_mixed import COUNTERS, draw_normal
@@ -243,16 +243,9 @@ def draw_rows(
 ) -> Float[Array, "r K B"]:
     """Draw a standard normal for every cell."""
     blank = jnp.zeros(like.shape, like.dtype)
-    return once(n_steps, lambda: _draw_rows(key, counter, like), blank)
-
-
-def _draw_rows(
-    key: Key[Array, ""], counter: Int[Array, ""], like: Float[Array, "r K B"]
-) -> Float[Array, "r K B"]:
-    r, K, B = like.shape
-    # Addressed by row first, so that blocks that fill up the shape move no number.
-    place = jnp.arange(r)[:, None, None] + r * jnp.arange(K * B).reshape(K, B)
-    return normals(key, counter, like.shape, like.dtype, place.astype(jnp.uint32))
+    if like.shape[0] == 0:
+        return blank
+    return once(n_steps, lambda: row_normals(key, counter, like.shape, like.dtype), blank)
 
 
 def draw_effects_noise(
@@ -280,7 +273,7 @@ def impute(
     shift: Float[Array, "r K B"] | None = None,
 ) -> Float[Array, "r K B"]:
     """Draw the cells that are not given, shifted if asked, given the others of their row."""
-    z = _draw_rows(key, jnp.zeros((), int), y)
+    z = row_normals(key, jnp.zeros((), int), y.shape, y.dtype)
     mean = fitted_rows(parameters.beta, parameters.b, target)
     precision = by_row(precision_of(parameters.root_omega), target.layout)
     drawn = mean + draw_missing(z, y - mean, given, precision)
@@ -384,7 +377,7 @@ def sum_residuals(
     def products(u: Float[Array, "a K B"]) -> Float[Array, "a r G"]:
         if by_cluster:
             return cluster_products(u, e, target.layout)
-        return total_products(u, e)[:, :, None]
+        return total_products(e, u).T[:, :, None]
 
     def inside(u: Float[Array, "q a J"]) -> Float[Array, "a r G"]:
         how = "kaj,krj->arj" if by_cluster else "kaj,krj->ar"

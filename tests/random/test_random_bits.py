@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxmice.random import bits, normals, uniforms
-from tests.statistics import FALSE_ALARM_RATE, bonferroni
+from jaxmice.random import bits, normals, row_normals, row_uniforms, uniforms
+from tests.statistics import FALSE_ALARM_RATE, bonferroni, normal_pvalues
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -48,6 +48,21 @@ def test_uniforms_and_normals_follow_their_laws(dtype: str) -> None:
         stats.kstest((z[::2] + z[1::2]) / np.sqrt(2), "norm").pvalue,
     ]
     assert bonferroni(pvalues) > FALSE_ALARM_RATE
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_of_a_row_are_independent_and_rows_at_the_end_move_none(dtype: str) -> None:
+    key, at = jax.random.key(6), jnp.asarray(3)
+    z = np.asarray(row_normals(key, at, (3, N // 4, 4), jnp.dtype(dtype)), float)
+    u = np.asarray(row_uniforms(key, at + 1, (3, N // 4, 4), jnp.dtype(dtype)), float)
+    few = np.asarray(row_normals(key, at, (3, N // 8, 4), jnp.dtype(dtype)), float)
+    np.testing.assert_array_equal(few, z[:, : N // 8])
+    flat = z.reshape(3, N).T
+    # The first and the third come from one pair of bits.
+    assert bonferroni(normal_pvalues(flat, np.zeros(3), np.eye(3))) > FALSE_ALARM_RATE
+    assert abs(stats.spearmanr(flat[:, 0] ** 2, flat[:, 2] ** 2)[0]) < 4 / np.sqrt(N)
+    uniform = stats.norm.ppf(u.reshape(3, N).T)
+    assert bonferroni(normal_pvalues(uniform, np.zeros(3), np.eye(3))) > FALSE_ALARM_RATE
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -378,7 +378,8 @@ def wrong_twins(patch: pytest.MonkeyPatch, names: tuple[str, ...], mistake: jax.
         lone = SimpleNamespace(n=c, same=np.eye(c, dtype=bool))
         each = SimpleNamespace(groups=lone, category=members.category)
         free = sweep(u, e, mean, codes, given, precision, each)
-        return jnp.where(made("latent normals ignore their rivals"), free, right)
+        blind = made("latent normals ignore their rivals")
+        return tuple(jnp.where(blind, *pair) for pair in zip(free, right, strict=True))
 
     def draw_missing(z, e, given, precision):
         return missing(jnp.where(made("missing cells at their mean"), 0, z), e, given, precision)
