@@ -26,6 +26,7 @@ from jaxmice.model import (
     find_default_method as find_default_method,
     impute_deductive as impute_deductive,
     make_blocks as make_blocks,
+    make_formulas as make_formulas,
     make_method as make_method,
     make_predictor_matrix as make_predictor_matrix,
     make_visit_sequence as make_visit_sequence,

@@ -5,6 +5,7 @@ from jaxmice.model.deductive import impute_deductive
 from jaxmice.model.helpers import (
     find_default_method,
     make_blocks,
+    make_formulas,
     make_method,
     make_predictor_matrix,
     make_visit_sequence,
@@ -23,6 +24,7 @@ __all__ = [
     "find_default_method",
     "impute_deductive",
     "make_blocks",
+    "make_formulas",
     "make_method",
     "make_predictor_matrix",
     "make_visit_sequence",

@@ -6,16 +6,20 @@ from typing import Any, Literal, overload
 import numpy as np
 import pandas as pd
 
+from jaxmice.errors import ModelError
 from jaxmice.events import EventLog
 from jaxmice.frame import Frame, deduce_level2, encode
 from jaxmice.methods import REGISTRY
+from jaxmice.model.analysis_model import quote
 from jaxmice.model.assemble import choose_methods
 from jaxmice.model.blocks import Blocks, compile_blocks, compile_sequence, partition
 from jaxmice.model.constants import find_constants
 from jaxmice.model.defaults import Choice, two_level_defaults
 from jaxmice.model.groups import Groups
 from jaxmice.model.masks import compile_where, where_of_mask
+from jaxmice.model.model import ImputationModel
 from jaxmice.model.predictor_matrix import default_matrix, find_ids
+from jaxmice.model.setup import setup
 
 
 def make_blocks(data: pd.DataFrame, partition_by: str = "scatter") -> Blocks:
@@ -104,6 +108,61 @@ def make_predictor_matrix(
     unused = [*find_ids(frame, groups, multilevel)]
     unused += find_constants(frame, np.zeros(frame.n, dtype=bool))
     return default_matrix(frame, compiled, classes, unused, multilevel)
+
+
+def make_formulas(data: Any, **options: Any) -> dict[str, str]:
+    """Return the default model of every imputed block as a formula, to be edited.
+
+    Parameters
+    ----------
+    data
+        The data frame.
+    **options
+        Arguments of `setup`, such as ``cluster`` and ``method``. Pass ``method`` on with the
+        formulas: they do not say everything about it.
+
+    Returns
+    -------
+    dict of str
+        By block, for ``formulas=`` of `setup` or `mice`.
+
+    Raises
+    ------
+    DataError, ModelError
+        As `setup`; E18: a selection model, which has no formula.
+
+    Examples
+    --------
+    >>> import jaxmice as jm
+    >>> d = jm.datasets.load_popmis()[["school", "popular", "sex", "texp"]]
+    >>> jm.make_formulas(d, cluster="school")
+    {'popular': 'popular ~ sex + mean(sex) + texp + (1 | school)'}
+    """
+    model = setup(data, **options)
+    imputed = {visit.block for visit in model.visits}
+    return {block: _formula(model, block) for block in model.blocks if block in imputed}
+
+
+def _formula(model: ImputationModel, block: str) -> str:
+    """Return the row of a block as a formula."""
+    columns, members = model.frame.columns, model.blocks[block]
+    fixed, random, clusters = [], ["1"], []
+    lower = any(columns[name].level == 1 for name in members)
+    for name, code in model.predictor_matrix.loc[block].items():
+        term = quote(str(name))
+        if code < -2:
+            raise ModelError("E18", f"the selection model of {block!r} has no formula; use roles")
+        if code == -2:
+            clusters.append(term)
+        elif code and name not in members:
+            averaged = columns[str(name)].level == 1
+            fixed += [term] if lower or not averaged else [f"mean({term})"]
+            fixed += [f"mean({term})"] if lower and code in (3, 4) else []
+            random += [term] if code in (2, 4) else []
+    parts = fixed or ["1"]
+    for place, cluster in enumerate(clusters if lower else []):
+        parts.append(f"({' + '.join(['1'] if place else random)} | {cluster})")
+    return f"{' + '.join(map(quote, members))} ~ {' + '.join(parts)}"
 
 
 def make_visit_sequence(

@@ -103,3 +103,22 @@ def test_formulas_are_by_target() -> None:
         jm.setup(frame(), formulas="y ~ x")
     with pytest.raises(jm.errors.ModelError, match="E27"):
         jm.setup(frame(), cluster="g", formulas={"q": "y ~ x"}, blocks="scatter")
+
+
+@pytest.mark.filterwarnings("ignore:W")
+def test_formulas_of_a_model_describe_it() -> None:
+    data = frame()
+    data["z"] = data["z"].mask(data["g"] == 2)
+    data = data.rename(columns={"w": "w of"})
+    roles = {"y": {"x": "random+mean", "s": "random"}}
+    for options in ({"cluster": "g"}, {"cluster": "g", "roles": roles, "method": {"y": "2l.pan"}}):
+        model = jm.setup(data, **options)
+        formulas = jm.make_formulas(data, **options)
+        again = jm.setup(data, formulas=formulas, method=model.method)
+        assert set(formulas) == {"x", "y", "z"}
+        pd.testing.assert_frame_equal(again.predictor_matrix, model.predictor_matrix)
+        assert again.method == model.method
+    assert formulas["y"].startswith("y ~ `w of` + mean(`w of`) + x + mean(x) + ")
+    assert formulas["y"].endswith("(1 + x + s | g)")
+    assert "mean(y)" in formulas["z"]
+    assert "|" not in formulas["z"]
