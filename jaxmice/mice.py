@@ -3,6 +3,7 @@
 import inspect
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from jaxmice.engine.precision import resolve
-from jaxmice.errors import DataError, ModelError, RunError
+from jaxmice.errors import DataError, JaxMiceWarning, ModelError, RunError
 from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel, setup
@@ -64,7 +65,9 @@ def mice(
         crossed clusters (see `setup`).
     maxit
         Iterations. By default 1 if a single column is imputed, otherwise 10. With 0 the
-        result holds starting values only.
+        result holds starting values only. With 1 and ``visit_sequence="monotone"`` a column
+        is predicted by complete columns and those visited before only, so that a monotone
+        pattern needs no starting values (not with ``formulas``).
     init
         Starting values: ``"sample"`` (draws from the observed values), ``"mean"``, or a
         complete data frame.
@@ -102,7 +105,8 @@ def mice(
     Warns
     -----
     JaxMiceWarning
-        W18: all imputations start from the same values; W33: fewer than 20 imputations of a
+        W17: one pass in the order of a monotone pattern, which the holes do not have; W18:
+        all imputations start from the same values; W33: fewer than 20 imputations of a
         column that is mostly missing.
 
     References
@@ -262,6 +266,35 @@ def _count(value: Any, code: str, message: str, least: int) -> int:
     return int(value)
 
 
+def _one_pass(model: ImputationModel) -> ImputationModel:
+    """Return the model in which no column is predicted by one that is visited later.
+
+    Source: van Buuren S (2018), Flexible Imputation of Missing Data, section 4.3.
+    """
+    names, columns = list(model.frame.columns), [model.blocks[b] for b in model.visit_sequence]
+    order = [names.index(name) for block in columns for name in block]
+    missing = model.where[:, order]
+    if (missing[:, :-1] > missing[:, 1:]).any():
+        warn(
+            "W17",
+            "visit_sequence='monotone' with one iteration, but the pattern of holes is not "
+            "monotone: what a column tells of those visited before it is not used; raise maxit",
+        )
+    matrix = model.predictor_matrix.copy()
+    for place, block in enumerate(model.visit_sequence):
+        later = {name for block in columns[place + 1 :] for name in block}
+        for rule in model.rules:
+            later |= {rule.target} if later & set(rule.ingredients) else set()
+        matrix.loc[block, [name for name in matrix if name in later]] = 0
+    if model.formulas or matrix.equals(model.predictor_matrix):
+        return model
+    with warnings.catch_warnings():
+        # What there is to say about the data has been said.
+        warnings.simplefilter("ignore", JaxMiceWarning)
+        arguments = model.arguments | {"predictor_matrix": matrix, "roles": None}
+        return setup(model.original, **arguments)
+
+
 def _warn_of_run(model: ImputationModel, m: int, n_iterations: int, init: Any) -> None:
     """Warn of what a run cannot make up for afterwards."""
     if not isinstance(init, str) or init != "sample":
@@ -324,6 +357,8 @@ def _begin(
     """Check the arguments of a run and begin it; also return its number of iterations."""
     events = EventLog()
     n_iterations = _iterations(maxit, models[0], events)
+    if n_iterations == 1 and models[0].arguments["visit_sequence"] == "monotone":
+        models = [_one_pass(model) for model in models]
     if chunk_chains is not None and (not _is_int(chunk_chains) or chunk_chains < 1):
         raise RunError("E53", f"chunk_chains must be a positive integer, got {chunk_chains!r}")
     device, precision = resolve(device, precision)

@@ -108,12 +108,12 @@ def test_mice_complete_data_come_back_without_draws(maxit: int | None) -> None:
 
 
 def complaints(data: pd.DataFrame, **options: object) -> list[str]:
-    """Return the codes of the warnings of starting values and of few imputations."""
+    """Return the codes of the warnings about how the run is made."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         impute(data, **options)
     codes = [str(one.message)[:3] for one in caught]
-    return [code for code in codes if code in ("W18", "W33")]
+    return [code for code in codes if code in ("W17", "W18", "W33")]
 
 
 def test_mice_warns_of_equal_starting_values() -> None:
@@ -133,6 +133,32 @@ def test_mice_warns_of_few_imputations_of_a_column_that_is_mostly_missing() -> N
     assert complaints(data, m=20) == []
     # Of rows that are not ignored.
     assert complaints(data, ignore=np.arange(96) < 60) == []
+
+
+def test_one_pass_of_a_monotone_pattern_needs_no_starting_values() -> None:
+    data = two_level(())
+    data.loc[data.index % 4 == 0, "y"] = np.nan
+    data.loc[data.index % 2 == 0, "x"] = np.nan
+    call: dict[str, Any] = {"visit_sequence": "monotone", "method": "norm"}
+    assert "W17" not in complaints(data, **call)
+    imp = impute(data, **call)
+    assert imp.predictor_matrix.loc["y"].to_dict() == {"g": 0, "w": 1, "x": 0, "y": 0, "z": 1}
+    assert imp.predictor_matrix.loc["x", "y"] == 1
+    # Whatever the values in the end are started with.
+    other = impute(data, init=data.fillna(1e3), **call)
+    pd.testing.assert_frame_equal(imp.complete(2), other.complete(2))
+    assert impute(data, maxit=2, **call).predictor_matrix.loc["y", "x"] == 1
+    assert complaints(data, roles={"y": {"x": "none"}}, **call) == []
+    # What is computed from a later column comes later.
+    squared = impute(data.assign(square=data["x"] ** 2), passive={"square": "x^2"}, **call)
+    assert squared.predictor_matrix.loc[["y", "x"], "square"].tolist() == [0, 0]
+    pd.testing.assert_series_equal(squared.complete(1)["y"], imp.complete(1)["y"])
+
+
+def test_one_pass_of_another_pattern_is_told() -> None:
+    call = {"visit_sequence": "monotone"}
+    assert complaints(two_level(("x", "y")), **call) == ["W17"]
+    assert complaints(two_level(("x", "y")), maxit=2, **call) == []
 
 
 def test_mice_without_iterations_gives_starting_values() -> None:
