@@ -13,6 +13,7 @@ from jaxmice.errors import DataError, JaxMiceWarning, RunError
 from jaxmice.events import EventLog
 from jaxmice.frame import complete, decode
 from jaxmice.model import ImputationModel
+from jaxmice.wording import is_whole
 
 LEVELS_THAT_WARN = ("change", "problem")
 
@@ -206,7 +207,7 @@ class ImputedData:
         progress
             As for `mice`.
         """
-        if not isinstance(maxit, (int, np.integer)) or maxit < 0:
+        if not is_whole(maxit):
             raise DataError("E10", f"maxit must be 0 or more, got {maxit!r}")
         return self._extended(int(maxit), 0, progress)
 
@@ -222,7 +223,7 @@ class ImputedData:
         progress
             As for `mice`.
         """
-        if not isinstance(m, (int, np.integer)) or m < 1:
+        if not is_whole(m, 1):
             raise DataError("E09", f"m must be a positive integer, got {m!r}")
         return self._extended(0, int(m), progress)
 

@@ -19,7 +19,7 @@ from jaxmice.model import ImputationModel, setup
 from jaxmice.model.names import warn
 from jaxmice.run import Run
 from jaxmice.storage import Checkpoint
-from jaxmice.wording import near, some
+from jaxmice.wording import is_whole, near, some
 
 HEAVY = 0.5
 """Share of imputed cells of a column that calls for many imputations."""
@@ -256,12 +256,8 @@ def check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) ->
             raise TypeError(f"{message}; {near(name, known)}")
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _count(value: Any, code: str, message: str, least: int) -> int:
-    if not _is_int(value) or value < least:
+    if not is_whole(value, least):
         raise DataError(code, f"{message}, got {value!r}")
     return int(value)
 
@@ -325,7 +321,7 @@ def _seed(seed: Any) -> int:
     if is_key and seed.shape == ():
         high, low = (int(part) for part in np.asarray(jax.random.key_data(seed)).ravel()[-2:])
         return (high << 32) | low
-    if not _is_int(seed) or not 0 <= seed < 2**64:
+    if not is_whole(seed) or seed >= 2**64:
         message = f"seed must be an integer from 0 to 2^64 - 1, a JAX key or None, got {seed!r}"
         raise RunError("E53", message)
     return int(seed)
@@ -359,7 +355,7 @@ def _begin(
     n_iterations = _iterations(maxit, models[0], events)
     if n_iterations == 1 and models[0].arguments["visit_sequence"] == "monotone":
         models = [_one_pass(model) for model in models]
-    if chunk_chains is not None and (not _is_int(chunk_chains) or chunk_chains < 1):
+    if chunk_chains is not None and not is_whole(chunk_chains, 1):
         raise RunError("E53", f"chunk_chains must be a positive integer, got {chunk_chains!r}")
     device, precision = resolve(device, precision)
     run = Run.begin(

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmice.errors import ModelError
+from jaxmice.wording import is_whole
 
 
 class Processor(eqx.Module):
@@ -194,8 +196,7 @@ def redraw(low: float | None = None, high: float | None = None, max_try: int = 2
     True
     """
     _check(low is not None or high is not None, "redraw: give a bound, low or high")
-    is_count = isinstance(max_try, int) and not isinstance(max_try, bool) and max_try > 0
-    _check(is_count, f"redraw: max_try must be a positive integer, got {max_try!r}")
+    _check(is_whole(max_try, 1), f"redraw: max_try must be a positive integer, got {max_try!r}")
     bounds = squeeze(low, high)
     return Redraw(bounds.low, bounds.high, max_try)
 
@@ -208,9 +209,8 @@ def round(digits: int = 0) -> Round:
     ModelError
         E51: not a whole number.
     """
-    is_whole = isinstance(digits, int) and not isinstance(digits, bool)
-    _check(is_whole, f"round: digits must be a whole number, got {digits!r}")
-    return Round(digits)
+    _check(is_whole(digits, -np.inf), f"round: digits must be a whole number, got {digits!r}")
+    return Round(int(digits))
 
 
 def set_where(where: str, value: Any) -> SetWhere:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jaxmice.errors import DataError, JaxMiceError
@@ -16,6 +17,12 @@ def some(items: Sequence[Any]) -> str:
     """Name the first few items, and say how many there are when not all are named."""
     text = ", ".join(repr(x) if isinstance(x, str) else str(x) for x in items[:SHOWN])
     return f"{text}, ... ({len(items)} in all)" if len(items) > SHOWN else text
+
+
+def is_whole(value: Any, least: float = 0) -> bool:
+    """Say whether a value is a whole number from `least` on; True and False are none."""
+    is_int = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return bool(is_int and value >= least)
 
 
 def rows_at(index: pd.Index, positions: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxmice.errors import AmputeError
+from jaxmice.wording import is_whole
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Streams:
         """Check a seed; None stands for one from the operating system."""
         if seed is None:
             return cls(int(np.random.SeedSequence().generate_state(1)[0]))
-        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        if not is_whole(seed):
             raise AmputeError("E57", f"seed must be None or an integer from 0, got {seed!r}")
         return cls(int(seed))
 

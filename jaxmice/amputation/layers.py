@@ -10,6 +10,7 @@ import pandas as pd
 from jaxmice.amputation._input import MECHANISMS, check_choice, check_share
 from jaxmice.amputation._scores import SHAPES
 from jaxmice.errors import AmputeError
+from jaxmice.wording import is_whole
 
 Weights = Mapping[str, float]
 
@@ -116,9 +117,7 @@ class _WholeClusters:
             check_share(self.prop, f"{_name(self)}: prop")
         if self.clusters is not None and self.between:
             raise _wrong(self, "clusters leaves nothing to chance; drop the weights")
-        if self.n_clusters is not None and (
-            not isinstance(self.n_clusters, (int, np.integer)) or self.n_clusters < 0
-        ):
+        if self.n_clusters is not None and not is_whole(self.n_clusters):
             raise _wrong(self, f"n_clusters must be an integer from 0, got {self.n_clusters!r}")
 
     @property

@@ -16,6 +16,7 @@ from jaxmice.amputation.layers import Layer, Level2, Sporadic, Systematic, colum
 from jaxmice.amputation.result import Draw, MultilevelAmputedData
 from jaxmice.errors import AmputeError
 from jaxmice.frame import Frame
+from jaxmice.wording import is_whole
 
 
 def multilevel_ampute(
@@ -232,6 +233,6 @@ def _listed(given: Any, kind: type) -> list[Any]:
 
 
 def _count(value: Any, what: str) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+    if not is_whole(value):
         raise AmputeError("E57", f"{what} must be an integer from 0, got {value!r}")
     return int(value)

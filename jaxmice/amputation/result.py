@@ -10,6 +10,7 @@ import pandas as pd
 from jaxmice.errors import AmputeError
 from jaxmice.frame import Frame
 from jaxmice.missingness import icc
+from jaxmice.wording import is_whole
 
 CELLS = 2**22
 """Numbers that the arrays of one batch of replicates may hold."""
@@ -122,7 +123,7 @@ class AmputedData:
         AmputeError
             E57: R is no positive integer.
         """
-        if not isinstance(R, (int, np.integer)) or R < 1:
+        if not is_whole(R, 1):
             raise AmputeError("E57", f"R must be a positive integer, got {R!r}")
         n, step = len(self.data), max(1, CELLS // (len(self.data) * self._width))
         out = np.empty((R, n, len(self.amputed)), dtype=float if missing_as_float else bool)
