@@ -135,8 +135,8 @@ def delta_adjustment(
     together
         True: the shifts are an axis of one program. False: one after another, by the program of
         a run without shifts, and shift 0 is that run to the last bit. None: together on an
-        accelerator, which is faster there; one after another on a CPU, where it only takes
-        longer to compile.
+        accelerator, to keep more of it busy; one after another on a CPU, where an axis saves
+        no time and compiles anew.
     **setup_options
         Every other argument of `setup`.
 
