@@ -106,10 +106,10 @@ def delta_adjustment(
 
     The imputed values of the target differ from those under missingness at random by the
     shift, see `post.delta`. A number is moved in its own units. A category, or a count of a
-    method for counts, is drawn with its *linear predictor* moved: for ``logreg`` and ``2l.bin``
-    by log odds, so that the odds of the second category given all other columns are
-    multiplied by ``exp(delta)``. The shift is part of the chain: columns imputed from the
-    target follow it.
+    method for counts, is drawn with its *linear predictor* moved: for ``logreg`` by
+    log odds, so that the odds of the second category given all other columns are multiplied
+    by ``exp(delta)``; for ``2l.bin`` by probits. The shift is part of the chain: columns
+    imputed from the target follow it.
 
     All shifts use the same random numbers, so that results differ by the shift only. Shift 0
     is `mice` under the same seed.

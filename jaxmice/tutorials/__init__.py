@@ -29,6 +29,11 @@ TUTORIALS = {
         "popularity of 2,000 pupils in 100 schools: what happens to the differences "
         "between schools under six ways to deal with missing scores"
     ),
+    "hiv": Tutorial(
+        "HIV status of 6,416 people in 9 regions, hidden more often from the infected: "
+        "imputation at random and a selection model, and shifts between them",
+        ("hiv", "age", "region", "marital", "condom", "smoke"),
+    ),
     "impact": Tutorial(
         "death after brain injury in 15 studies, some of which never recorded a column: a "
         "suggested imputation, and a mixed logistic model of the imputed data",

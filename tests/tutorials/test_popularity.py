@@ -1,6 +1,5 @@
 import base64
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from jaxmice.tutorials import popularity
 from jaxmice.tutorials.popularity import COMPLETE_DATA, STRATEGIES, TERMS, Popularity
+from tests.tutorials.page import check_page
 
 
 @pytest.fixture(scope="module")
@@ -64,34 +64,8 @@ def test_table_and_findings_name_every_strategy(result: Popularity) -> None:
     assert "falls from 0.56" in found["pmm, no schools"]
 
 
-class Reader(HTMLParser):
-    """Collects what a page is made of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_page_is_well_formed_and_needs_nothing_from_outside(page: str) -> None:
-    reader = Reader()
-    reader.feed(page)
-
-    assert reader.open == []
-    assert {tag for tag, _ in reader.tags}.isdisjoint({"script", "link", "iframe"})
-    for tag, attrs in reader.tags:
-        assert not {"href", "srcset"} & set(attrs)
-        if tag == "img":
-            assert (attrs["src"] or "").startswith("data:image/svg+xml;base64,")
-            assert len(attrs["alt"] or "") > 30
+    check_page(page, figures=10)
 
 
 def test_figures_follow_a_dark_screen_and_fetch_nothing(page: str) -> None:

@@ -1,0 +1,283 @@
+"""Case study: HIV status, unknown for those who were not tested.
+
+The second case study of Oberman et al.: 6,416 people in nine regions, one in five of whom
+were not tested. Those who suspect that they are infected may refuse more often, and then
+their status is missing not at random. Smoking says whether somebody was tested and, given all
+else, nothing about the result; such an exclusion restriction lets a selection model tell the
+two apart. Complete cases, imputation at random and the selection model are compared::
+
+    hiv ~ age + marital + condom + (1 | region)
+
+and with the complete data, which are known where the data are simulated. A file of the
+user's can take their place.
+
+References
+----------
+Oberman, H., Muñoz Avila, J., de Jong, V., Vink, G., & Debray, T. Imputation of incomplete
+multilevel data with mice (tutorial, draft).
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from jaxmice.errors import DataError
+from jaxmice.tutorials._common import (
+    fit,
+    interval,
+    make_folder,
+    only_term,
+    points,
+    pool_parts,
+    read_own,
+    shift_between,
+    versions,
+    with_categories,
+)
+
+if TYPE_CHECKING:
+    from jaxmice.imputed import ImputedData
+
+FORMULA = "hiv ~ age + marital + condom + (1 | region)"
+ENGINE = "glmm:binomial"
+PREDICTORS = dict.fromkeys(("age", "marital", "condom"), "fixed")
+CASES, AT_RANDOM, SELECTION = "complete cases", "at random", "selection"
+TRUTH = "complete data"
+METHODS: dict[str, dict[str, Any]] = {
+    AT_RANDOM: {
+        "method": {"hiv": "2l.bin"},
+        "roles": {"hiv": {"region": "cluster", "smoke": "fixed"} | PREDICTORS},
+    },
+    SELECTION: {
+        "method": {"hiv": "2l.heckman"},
+        "roles": {"hiv": {"region": "cluster", "smoke": "selection"} | PREDICTORS},
+        # Its sampler is slower to settle than that of imputation at random.
+        "options": {"hiv": {"burnin": 300}},
+    },
+}
+"""Strategy -> arguments of `jaxmice.mice`."""
+
+IDEAS = {
+    CASES: "Drop everybody without a result.",
+    AT_RANDOM: "A two-level probit model, <code>2l.bin</code>: those without a result are like "
+    "those with one, given all other variables.",
+    SELECTION: "A two-level selection model, <code>2l.heckman</code>: one equation for being "
+    "tested, one for the result, whose residuals correlate. Smoking has code -3: it is in the "
+    "first equation only.",
+}
+"""Strategy -> what it does."""
+
+DELTAS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5)
+"""Shifts of the linear predictor, in probits."""
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Hiv:
+    """What the case study found.
+
+    Attributes
+    ----------
+    data
+        The incomplete data.
+    complete
+        The same before values were removed, or None for a file of the user's.
+    imputations
+        Strategy -> imputation; without the complete cases.
+    estimates
+        Strategy -> log-odds ratios: term, estimate, conf.low, conf.high (95%).
+    prevalence
+        Strategy -> share infected, a row for ``"all"`` and for every region: estimate,
+        conf.low, conf.high (95%).
+    restriction
+        Log-odds ratio of smoking on being tested and on the result of those tested.
+    shifts
+        Prevalence of all by shift in probits: estimate, conf.low, conf.high.
+    m, seed, seconds
+        Number of imputations, seed, and wall time of imputing and analysing.
+    """
+
+    data: pd.DataFrame
+    complete: pd.DataFrame | None
+    imputations: "dict[str, ImputedData]"
+    estimates: dict[str, pd.DataFrame]
+    prevalence: dict[str, pd.DataFrame]
+    restriction: pd.DataFrame
+    shifts: pd.DataFrame
+    m: int
+    seed: int
+    seconds: float
+
+
+def run(out: Path | str = ".", m: int = 20, seed: int = 1, data: Path | str | None = None) -> Hiv:
+    """Run the case study, print its tables and write ``hiv.html``.
+
+    Parameters
+    ----------
+    out
+        Folder for the page; made if need be.
+    m
+        Number of imputations of each strategy, at least 2.
+    seed
+        The same seed gives the same numbers.
+    data
+        A file with the columns hiv (0/1), age, region, marital, condom and smoke, to take the
+        place of the simulated data.
+
+    Returns
+    -------
+    Hiv
+        Imputations, estimates and prevalences of all strategies.
+
+    Raises
+    ------
+    DataError
+        E12: the file lacks columns. E57: hiv has values other than 0 and 1, or no missing ones.
+    """
+    from jaxmice.tutorials._hiv_page import write_page
+
+    folder = make_folder(out)
+    result = compare(m, seed, None if data is None else read_own("hiv", data))
+    print(format_table(result))
+    print()
+    for name, finding in findings(result).items():
+        print(f"{name}: {finding}")
+    path = folder / "hiv.html"
+    path.write_text(write_page(result), encoding="utf-8")
+    print(f"\n{footer(result)}\nPage: {path}")
+    return result
+
+
+def compare(m: int = 20, seed: int = 1, own: pd.DataFrame | None = None) -> Hiv:
+    """Impute and analyse with every strategy; each is announced on the error stream."""
+    import jaxmice as jm
+
+    start = time.perf_counter()
+    complete = None
+    if own is None:
+        simulated = jm.datasets.make_hiv(seed=seed)
+        data, complete = simulated.incomplete, simulated.complete
+    else:
+        data = with_categories(own)
+    _check(data)
+    restriction = _restriction(data)
+    imputations, estimates, prevalence = {}, {}, {}
+    for name, frame in {TRUTH: complete, CASES: data}.items():
+        if frame is not None:
+            estimates[name] = fit(frame, FORMULA, engine=ENGINE)
+            prevalence[name] = prevalences([frame.dropna(subset=["hiv"])])
+    for name, arguments in METHODS.items():
+        began = time.perf_counter()
+        imp = jm.mice(data, m=m, seed=seed, cluster="region", maxit=10, **arguments)
+        estimates[name] = fit(imp, FORMULA, engine=ENGINE)
+        prevalence[name] = prevalences(list(imp.complete("all").values()))
+        imputations[name] = imp
+        print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)
+    shifts = _shift(data, m, seed)
+    seconds = time.perf_counter() - start
+    return Hiv(
+        data, complete, imputations, estimates, prevalence, restriction, shifts, m, seed, seconds
+    )
+
+
+def _check(data: pd.DataFrame) -> None:
+    values = set(data["hiv"].dropna().unique())
+    if values != {0, 1} or not data["hiv"].isna().any():
+        raise DataError(
+            "E57",
+            "column hiv must have the values 0, 1 and missing; found "
+            f"{', '.join(map(str, sorted(values, key=str)[:5])) or 'no value'}"
+            f"{'' if data['hiv'].isna().any() else ', none missing'}",
+        )
+
+
+def prevalences(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the share infected of all and by region, pooled over completed data sets."""
+    regions = sorted(frames[0]["region"].unique())
+    parts = {ALL: regions} | {region: [region] for region in regions}
+    return pool_parts(frames, "region", "hiv", parts)
+
+
+def _shift(data: pd.DataFrame, m: int, seed: int) -> pd.DataFrame:
+    """Impute at random, then those without a result likelier to be infected by every shift."""
+    import jaxmice as jm
+
+    shifted = jm.delta_adjustment(
+        data, "region", target="hiv", deltas=DELTAS, m=m, seed=seed, **METHODS[AT_RANDOM]
+    )
+    rows = [prevalences(list(imp.complete("all").values())).loc[ALL] for imp in shifted.imputations]
+    return pd.DataFrame(rows, index=pd.Index(shifted.deltas, name="delta"))
+
+
+def _restriction(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the association of smoking with being tested, and with the result."""
+    right = "age + marital + condom + smoke + (1 | region)"
+    tested = data.drop(columns="hiv").assign(tested=data["hiv"].notna().astype(int))
+    tables = {
+        "being tested": fit(tested, f"tested ~ {right}", engine=ENGINE),
+        "the result": fit(data, f"hiv ~ {right}", engine=ENGINE),
+    }
+    return only_term(tables, "smoke")
+
+
+def findings(result: Hiv) -> dict[str, str]:
+    """Say in a sentence or two what every strategy does to the prevalence."""
+    share = {name: float(table.loc[ALL, "estimate"]) for name, table in result.prevalence.items()}
+    truth = share.get(TRUTH)
+    low, high = result.prevalence[SELECTION].loc[ALL, ["conf.low", "conf.high"]]
+    texts = {}
+    for name in (CASES, AT_RANDOM, SELECTION):
+        against = (
+            ""
+            if truth is None
+            else f", {points(100 * (share[name] - truth), 'percentage points')} the complete data"
+        )
+        texts[name] = f"prevalence {share[name]:.1%}{against}."
+    texts[CASES] += " It speaks of those who were tested."
+    texts[AT_RANDOM] += (
+        " It moves from that of the complete cases only as far as people differ in what is "
+        "known of them."
+    )
+    texts[SELECTION] += (
+        f" The interval, {low:.1%} to {high:.1%}, is wider: that those without a result differ "
+        "has to be learnt from smoking."
+    )
+    at = shift_between(result.shifts, share[SELECTION])
+    texts["shift"] = (
+        "no shift of the grid gives the prevalence of the selection model."
+        if at is None
+        else f"a shift of {at:.2f} probits gives the prevalence of the selection model."
+    )
+    return texts
+
+
+def percent(row: pd.Series) -> tuple[str, str]:
+    """Return a share and its interval in percent, as text."""
+    value, low, high = 100 * row[["estimate", "conf.low", "conf.high"]]
+    return interval(float(value), float(low), float(high), 1)
+
+
+def format_table(result: Hiv) -> str:
+    """Return prevalences by region, in percent with 95% intervals, as lines of text."""
+    names = list(result.prevalence)
+    lines = [
+        "prevalence in % and 95% interval",
+        "",
+        f"{'region':10}" + "".join(f"{name:22}" for name in names).rstrip(),
+    ]
+    for region in result.prevalence[names[-1]].index:
+        cells = [" ".join(percent(result.prevalence[name].loc[region])) for name in names]
+        lines.append(f"{region!s:10}" + "".join(f"{cell:22}" for cell in cells).rstrip())
+    return "\n".join(lines)
+
+
+def footer(result: Hiv) -> str:
+    """Return the line on time and versions."""
+    work = f"{len(METHODS)} imputations, {len(DELTAS)} shifts"
+    return versions(result.seconds, work, result.m, result.seed)
