@@ -1,0 +1,170 @@
+"""A second opinion on the selection models: NumPyro's NUTS on the same posterior."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from jax.scipy.special import log_ndtr
+from numpyro.infer import MCMC, NUTS
+
+from jaxmice.samplers import (
+    linear_mixed as lm,
+    linear_mixed_by_cluster as lmc,
+    selection_mixed as sm,
+)
+from jaxmice.target import Selection
+from tests.samplers.rows import ragged
+from tests.samplers.test_samplers_nuts import moment_pvalues
+from tests.statistics import FALSE_ALARM_RATE, bonferroni
+
+pytestmark = pytest.mark.usefixtures("double_precision")
+
+SIZES = (8, 6, 12, 7, 9, 0, 1, 10, 5, 6)
+J = len(SIZES)
+ROWS = ragged(SIZES, SIZES, 1, 1, seed=9, filled=(0, 0), n_shared=(1, 1))
+EFFECTS_DEVIATION, HALF_T = 1.0, 0.9
+SPREAD = (1.0, 0.0, 0.7, 2.0, 4.0, 4.0)
+N_CHAINS, N_STEPS, N_WARMUP, N_DRAWS = 1_000, 200, 400, 1_000
+
+
+def outcome() -> tuple[np.ndarray, np.ndarray]:
+    """Return y and whether it is selected; the fixed column is in selection only."""
+    rng = np.random.default_rng(4)
+    d, e = rng.normal(size=(2, len(ROWS.cluster)))
+    a, b = rng.normal(size=(2, J)) * 0.7
+    s = ROWS.X @ [0.4, 0.9] + a[ROWS.cluster] + d
+    return ROWS.Z[0] * (0.5 + b[ROWS.cluster]) + 0.6 * d + 0.8 * e, s > 0
+
+
+def half_t(name: str, shape: tuple[int, ...] = ()) -> Any:
+    """Sample deviations that are half-t with two degrees of freedom."""
+    tau: Any = numpyro.sample(name, dist.HalfNormal(1).mask(False).expand(list(shape)))
+    numpyro.factor(f"{name}, half-t", jnp.sum(-1.5 * jnp.log(1 + tau**2 / (2 * HALF_T**2))))
+    return tau
+
+
+def model(y: jax.Array, selected: jax.Array) -> None:
+    """Write the model down once more, with s integrated out."""
+    normal = dist.Normal(0, EFFECTS_DEVIATION)
+    alpha: Any = numpyro.sample("alpha", normal.expand([2]).to_event(1))
+    beta: Any = numpyro.sample("beta", normal.expand([2]).to_event(1))
+    z: Any = numpyro.sample("z", dist.Normal(0, 1).expand([3, J]).to_event(2))
+    a = numpyro.deterministic("a", half_t("tau_s") * z[0])
+    # Huang and Wand's density of a covariance matrix, in terms of deviations and correlation.
+    tau: Any = numpyro.sample("tau", dist.HalfNormal(1).mask(False).expand([2]).to_event(1))
+    rho: Any = numpyro.sample("rho", dist.Uniform(-1, 1))
+    rest = 1 - rho**2
+    log_prior = -3 * jnp.log(jnp.prod(tau) ** 2 * rest) + 2 * jnp.sum(jnp.log(tau))
+    numpyro.factor("psi", log_prior - 2 * jnp.sum(jnp.log(2 / (tau**2 * rest) + HALF_T**-2)))
+    b = numpyro.deterministic("b", tau[0] * z[1])
+    g = numpyro.deterministic("g", tau[1] * (rho * z[1] + jnp.sqrt(rest) * z[2]))
+    log_a: Any = numpyro.sample("log_a", dist.Normal(SPREAD[2], SPREAD[3] ** -0.5))
+    s0: Any = numpyro.sample("s0", dist.Gamma(SPREAD[4], SPREAD[5]))
+    shape = jnp.exp(log_a)
+    precision: Any = numpyro.sample(
+        "precision", dist.Gamma(shape, shape * s0).expand([J]).to_event(1)
+    )
+    own = jnp.asarray(ROWS.Z[0])
+    mean_s = jnp.asarray(ROWS.X) @ alpha + own * a[ROWS.cluster]
+    residual = y - own * (beta[0] + b[ROWS.cluster])
+    gamma, xi = (beta[1] + g)[ROWS.cluster], 1 / precision[ROWS.cluster]
+    total = xi + gamma**2
+    given_y = log_ndtr((mean_s + gamma / total * residual) * jnp.sqrt(total / xi))
+    seen = given_y - residual**2 / total / 2 - jnp.log(total) / 2
+    numpyro.factor("rows", jnp.sum(jnp.where(selected, seen, log_ndtr(-mean_s))))
+
+
+def quantities(a: Any, b: Any, g: Any, values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return what is compared; effects have their cluster last."""
+    effects = {"a": a, "b": b, "g": g}
+    values |= {f"{name}[{j}]": effects[name][..., j] for name in effects for j in (2, 5)}
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def by_nuts(y: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
+    """Return NUTS draws, (chain, draw)."""
+    mcmc = MCMC(
+        NUTS(model, target_accept_prob=0.9),
+        num_warmup=N_WARMUP,
+        num_samples=N_DRAWS,
+        num_chains=2,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.run(jax.random.key(1), jnp.asarray(y), jnp.asarray(selected))
+    draws = {k: np.asarray(v) for k, v in mcmc.get_samples(group_by_chain=True).items()}
+    alpha, beta = draws["alpha"], draws["beta"]
+    values = {
+        "alpha[0]": alpha[..., 0],
+        "alpha[1]": alpha[..., 1],
+        "beta": beta[..., 0],
+        "gamma": beta[..., 1],
+        "log tau_s": np.log(draws["tau_s"]),
+        "log tau, y": np.log(draws["tau"][..., 0]),
+        "log tau, gamma": np.log(draws["tau"][..., 1]),
+        "log precision": np.log(draws["precision"][..., 2]),
+        "log_a": draws["log_a"],
+        "log s0": np.log(draws["s0"]),
+    }
+    return quantities(draws["a"], draws["b"], draws["g"], values)
+
+
+def by_gibbs(y: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the last draws of many chains of the package: independent."""
+    zero = jnp.asarray(0.0)
+
+    def prior(p: int, q: int) -> lm.Prior:
+        precision = jnp.full(p, EFFECTS_DEVIATION**-2)
+        return lm.Prior(zero, zero, precision, zero, jnp.zeros((q, q)), jnp.full(q, HALF_T))
+
+    @jax.jit
+    def chains(keys: jax.Array) -> Any:
+        target = ROWS.target(y)
+        seen = ROWS.arrange(selected).astype(bool)
+        marks = Selection(
+            hidden=target.ry & ~seen,
+            selects=jnp.array([True, True]),
+            explains=jnp.array([True, False]),
+        )
+        target = dataclasses.replace(target, ry=seen, wy=marks.hidden, selection=marks)
+        data = sm.read(target)
+        spread = lmc.SpreadPrior(*map(jnp.asarray, SPREAD))
+        priors = sm.Priors(prior(2, 1), prior(3, 2), spread)
+        begin, n_steps = sm.start(data, binary=False), jnp.asarray(N_STEPS)
+        return jax.vmap(lambda key: sm.run(key, begin, data, priors, n_steps))(keys)
+
+    after = jax.tree.map(np.asarray, chains(jax.random.split(jax.random.key(2), N_CHAINS)))
+    of_s, of_y = after.selection, after.outcome
+    deviation = np.sqrt(np.sum(of_y.root_psi**2, axis=2))
+    values = {
+        "alpha[0]": of_s.beta[:, 0],
+        "alpha[1]": of_s.beta[:, 1],
+        "beta": of_y.beta[:, 0],
+        "gamma": of_y.beta[:, 1],
+        "log tau_s": np.log(of_s.root_psi[:, 0, 0]),
+        "log tau, y": np.log(deviation[:, 0]),
+        "log tau, gamma": np.log(deviation[:, 1]),
+        "log precision": np.log(of_y.precision[:, 2]),
+        "log_a": of_y.log_a,
+        "log s0": np.log(of_y.s0),
+    }
+    return quantities(of_s.b[:, 0], of_y.b[:, 0], of_y.b[:, 1], values)
+
+
+def test_gibbs_and_nuts_agree() -> None:
+    """Means and variances of all parameters, an empty cluster and a single row included."""
+    y, selected = outcome()
+    assert 0.3 < selected.mean() < 0.8
+    nuts, gibbs = by_nuts(y, selected), by_gibbs(y, selected)
+    pvalues = {name: moment_pvalues(nuts[name], gibbs[name]) for name in nuts}
+    assert bonferroni(list(pvalues.values())) > FALSE_ALARM_RATE, pvalues
+    # The comparison can fail: a quarter of a standard deviation is seen.
+    assert (
+        moment_pvalues(nuts["gamma"] + 0.25 * nuts["gamma"].std(), gibbs["gamma"])[0]
+        < FALSE_ALARM_RATE
+    )
