@@ -83,6 +83,38 @@ def minimise_one(
     return state.best, state.done, state.steps
 
 
+def minimise_all(
+    evaluate: Callable[[Array, P], P], nowhere: P, max_steps: int, tolerance: float
+) -> tuple[P, Array]:
+    """Minimise one function per cluster, all in one search; see `minimise_one`.
+
+    All arrays have a leading axis of J clusters, of which ``evaluate`` sees every one. A
+    cluster that has converged stays where it is, whatever the others need.
+
+    Returns
+    -------
+    The best points, and whether each has converged.
+    """
+    J = nowhere.theta.shape[0]
+    one, none = jnp.ones((J,), nowhere.theta.dtype), jnp.zeros((J,), bool)
+    state = State(nowhere, nowhere.theta, one, one, jnp.zeros((J,), int), none)
+
+    def advance(at: State[P]) -> State[P]:
+        new = jax.vmap(lambda s, n: _step(s, n, tolerance))(at, evaluate(at.trial, at.best))
+
+        def keep(old: Array, new: Array) -> Array:
+            return jnp.where(at.done.reshape(-1, *[1] * (old.ndim - 1)), old, new)
+
+        return jax.tree.map(keep, at, new)
+
+    state = jax.lax.while_loop(
+        lambda at: jnp.any(~at.done & (at.radius > 1e-14) & (at.steps < max_steps)),
+        advance,
+        state,
+    )
+    return state.best, state.done
+
+
 def _step(state: State[P], new: P, tolerance: float) -> State[P]:
     """Keep the better point, propose the next."""
     best = state.best

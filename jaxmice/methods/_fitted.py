@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.estimators.meta_analysis import Information, fit, moments
 from jaxmice.linalg import eliminate
@@ -46,7 +46,7 @@ def as_information(sums: Sums) -> Information:
 
 def draw_effects(
     key: Key[Array, ""],
-    counter: int,
+    counter: int | Int[Array, ""],
     root: Float[Array, "q q"],
     sigma2: Float[Array, ""],
     sums: Sums,
@@ -66,7 +66,7 @@ def expected_effects(
 
 
 def draw_root(
-    key: Key[Array, ""], counter: int, sums: Sums, method_est: str
+    key: Key[Array, ""], counter: int | Int[Array, ""], sums: Sums, method_est: str
 ) -> Float[Array, "q q"]:
     """Return a factor of Psi re-estimated from data that its estimate generates.
 
@@ -96,7 +96,7 @@ def _estimate(information: Information, method_est: str) -> Float[Array, "q q"]:
 
 
 def _noise(
-    key: Key[Array, ""], counter: int, sums: Sums
+    key: Key[Array, ""], counter: int | Int[Array, ""], sums: Sums
 ) -> tuple[Float[Array, " p"], Float[Array, "q J"]]:
     """Draw normals for beta and for the clusters, at places that empty clusters do not move."""
     (q, J), p = sums.k.shape, sums.x_live.shape[0]

@@ -3,19 +3,15 @@
 import dataclasses
 from typing import ClassVar
 
-import equinox as eqx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.errors import ModelError
-from jaxmice.linalg import cluster_sums, to_rows
+from jaxmice.methods._selection import TwoLevelSelected, has_value
 from jaxmice.methods._two_level import TwoLevelGibbs, all_random
 from jaxmice.samplers import selection_mixed as sm
 from jaxmice.target import Target
 
-SYSTEMATIC = ("marginal", "nonselected")
 
-
-class TwoLevelHeckman(TwoLevelGibbs):
+class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     r"""Two-level selection model, for values missing not at random.
 
     .. math::
@@ -58,38 +54,14 @@ class TwoLevelHeckman(TwoLevelGibbs):
     name: ClassVar[str] = "2l.heckman"
     summary: ClassVar[str] = "two-level selection model, values missing not at random"
     source: ClassVar[str] = "Heckman (1979); van Hasselt (2011)"
-    kinds: ClassVar[frozenset[str]] = frozenset(
-        {"continuous", "integer", "binary", "binary_numeric"}
-    )
-    codes: ClassVar[frozenset[int]] = frozenset({1, 2, -3, -4})
-    models_selection: ClassVar[bool] = True
-    set_by_column: ClassVar[frozenset[str]] = frozenset({"binary"})
     restart_iter: ClassVar[int] = 100
-
-    systematic: str = eqx.field(default="marginal", static=True)
-    """How the values of a cluster without any observed one are drawn."""
-
-    binary: bool = eqx.field(default=False, static=True)
-    """Whether the column has two categories."""
-
-    def __check_init__(self) -> None:
-        """Refuse values that no visit could use."""
-        if self.systematic not in SYSTEMATIC:
-            offered = " or ".join(map(repr, SYSTEMATIC))
-            message = f"{self.name}: systematic must be {offered}, got {self.systematic!r}"
-            raise ModelError("E51", message)
-
-    def for_column(self, kind: str, n_categories: int) -> "TwoLevelHeckman":
-        """Return the method for a number or for two categories."""
-        del n_categories
-        return dataclasses.replace(self, binary=kind in ("binary", "binary_numeric"))
 
     def read(self, target: Target) -> tuple[sm.Data, sm.Priors]:
         """Return the rows with their products, and the priors."""
         target = all_random(target)
         assert target.selection is not None
         # Why a cluster has no value at all is not what hides values elsewhere.
-        hidden = target.selection.hidden & _has_value(target)
+        hidden = target.selection.hidden & has_value(target)
         selection = dataclasses.replace(target.selection, hidden=hidden)
         data = sm.read(dataclasses.replace(target, selection=selection))
         return data, sm.make_priors(data, binary=self.binary)
@@ -114,12 +86,5 @@ class TwoLevelHeckman(TwoLevelGibbs):
     ) -> Float[Array, "K B"]:
         """Draw every row, given whether it was selected where its cluster shows that."""
         target = all_random(target)
-        known = _has_value(target) | (self.systematic == "nonselected")
-        y = sm.draw_values(key, state, target, known) + target.delta
+        y = sm.draw_values(key, state, target, self.knows_selection(target)) + target.delta
         return (y > 0).astype(y.dtype) if self.binary else y
-
-
-def _has_value(target: Target) -> Bool[Array, "K 1"]:
-    """Return for every block whether its cluster has a row to fit on."""
-    count = cluster_sums(target.ry[None].astype(target.y.dtype), target.layout)
-    return to_rows(count > 0, target.layout)[0]

@@ -19,6 +19,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxmice.estimators.selection import hazard
 from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
@@ -398,16 +399,49 @@ def combine(target: Target, weights: Float[Array, "p J"]) -> Float[Array, "K B"]
 def draw_values(
     key: Key[Array, ""], state: Parameters, target: Target, known: Bool[Array, "K B"]
 ) -> Float[Array, "K B"]:
-    """Draw y in every row, given whether it was selected where that is known.
+    """Draw y in every row, given whether it was selected where that is known."""
+    of_s = coefficients(state.selection.beta, state.selection.b)
+    means = combine(target, of_s), combine(target, outcome_coefficients(state))
+    terms = jnp.stack([covariance(state), 1 / state.outcome.precision])
+    gamma, xi = to_rows(terms, target.layout)
+    return draw_selected(key, means, gamma, xi, target, known)
+
+
+def draw_selected(
+    key: Key[Array, ""],
+    means: tuple[Float[Array, "K B"], Float[Array, "K B"]],
+    gamma: Float[Array, "K 1"],
+    xi: Float[Array, "K 1"],
+    target: Target,
+    known: Bool[Array, "K B"],
+    *,
+    full: bool = False,
+) -> Float[Array, "K B"]:
+    """Draw y given its mean and that of s, and whether it was selected where that is known.
 
     What is not selected follows an extended skew-normal distribution: d is normal, cut off
     where s would be positive (Arnold and Beaver 2002, Test 11, 7-54, section 3).
+
+    Parameters
+    ----------
+    key
+        Key, consumed.
+    means
+        Means of s and of y.
+    gamma, xi
+        Covariance of the residuals, and variance of that of y given that of s.
+    target
+        Whose ``ry`` marks selected rows.
+    known
+        Rows where ``ry`` says whether s is positive.
+    full
+        Put the expectation of d in its place, and the whole variance of y around it: wrong.
     """
     zero, shape, dtype = jnp.zeros((), int), target.y.shape, target.y.dtype
     side = jnp.where(target.ry, 1, -1)
-    mean = combine(target, coefficients(state.selection.beta, state.selection.b))
-    d = side * draw_tail(key, zero, jnp.where(known, -side * mean, -jnp.inf))
-    terms = jnp.stack([covariance(state), 1 / jnp.sqrt(state.outcome.precision)])
-    gamma, deviation = to_rows(terms, target.layout)
+    bound = jnp.where(known, -side * means[0], -jnp.inf)
     noise = normals(key, zero + 1, shape, dtype)
-    return combine(target, outcome_coefficients(state)) + gamma * d + deviation * noise
+    if full:
+        return means[1] + gamma * side * hazard(bound) + jnp.sqrt(xi + gamma**2) * noise
+    d = side * draw_tail(key, zero, bound)
+    return means[1] + gamma * d + jnp.sqrt(xi) * noise

@@ -1,0 +1,182 @@
+"""Draws of the parameters of a two-level selection model around those of its clusters.
+
+The likelihood of every cluster is summarised by its quadratic approximation; the summaries
+are the data of random-effects meta-analyses (Munoz et al. 2023, arXiv 2301.05043, section 3).
+The covariances of the coefficients of y, of those of the selection, and of the two scalars
+are estimated one by one; given them all parameters are drawn together, so that what a
+cluster knows about one of them says something about the others.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxmice.estimators import selection as se
+from jaxmice.linalg import eliminate, to_rows
+from jaxmice.samplers import latent, selection_mixed as sm
+from jaxmice.samplers.sums import Sums, put_together
+from jaxmice.target import Target
+
+PRECISION = 1e-2
+"""Prior precision of the means over clusters, besides that of atanh rho."""
+
+
+class Summary(eqx.Module):
+    """What the clusters say about their parameters, as sums of unit variance."""
+
+    whole: Sums
+    """All parameters: those of y and of s with random effects, log sigma, atanh rho; then the
+    fixed ones of y and of s."""
+
+    blocks: Sums
+    """Those of y, those of s and the scalars, whatever the others are: on a leading axis, with
+    columns that do not predict where one block has fewer."""
+
+    fitted: Bool[Array, " J"]
+    """Clusters that have a fit of their own."""
+
+
+class Parameters(eqx.Module):
+    """One draw, for one chain."""
+
+    selection: latent.Regression
+    """The regression of s."""
+
+    outcome: latent.Regression
+    """The regression of y."""
+
+    gamma: Float[Array, " J"]
+    """Covariance of the residuals of s and y in every cluster."""
+
+    xi: Float[Array, " J"]
+    """Variance of the residual of y given that of s."""
+
+
+def rows_of(target: Target) -> se.Rows:
+    """Return what the likelihood of a target reads."""
+    assert target.selection is not None
+    parts = (target.z_shared, target.z_chain, target.f_shared, target.f_chain)
+    live = jnp.concatenate([target.z_live, target.f_live])
+    return se.Rows(
+        x=jnp.concatenate(parts),
+        y=jnp.where(target.ry, target.y, 0),
+        selected=target.ry,
+        hidden=target.selection.hidden,
+        explains=target.selection.explains & live,
+        selects=target.selection.selects & live,
+        layout=target.layout,
+    )
+
+
+def summarise(target: Target, *, binary: bool) -> Summary:
+    """Fit every cluster, and arrange what the fits say."""
+    rows = rows_of(target)
+    evidence = se.fit(rows, binary=binary)
+    q, p = len(target.z_live), len(rows.x)
+    width, f = max(q, 2), p - q
+    # Beyond theta lie parameters that nothing is known about, to fill up blocks.
+    spare = 2 * p + 2 + np.arange(width + f)
+    random = np.stack([np.r_[first : first + q, spare[q:width]] for first in (0, p)])
+    random = np.stack([*random, np.r_[2 * p : 2 * p + 2, spare[2:width]]])
+    fixed = np.stack([np.r_[first + q : first + p] for first in (0, p)])
+    fixed = np.stack([*fixed, spare[width:]])
+    live = jnp.concatenate([rows.explains, rows.selects, jnp.array([not binary, True])])
+    live = jnp.append(live, jnp.zeros(spare.shape, bool))
+    n, r = 2 * p + 2, 2 * p + 3
+    products = jnp.zeros((r + len(spare), r + len(spare), rows.layout.cluster_live.shape[0]))
+    products = products.astype(rows.y.dtype).at[:n, :n].set(evidence.information)
+    products = products.at[:n, -1].set(evidence.linear).at[-1, :n].set(evidence.linear)
+
+    def sums(products: Array, random: Array, fixed: Array) -> Sums:
+        return _make_sums(products, random, fixed, live, evidence.fitted, target)
+
+    def block(random: Array, fixed: Array) -> Sums:
+        wanted = jnp.zeros(live.shape, bool).at[random].set(True).at[fixed].set(True)
+        return sums(_without(products, jnp.append(~wanted, False)), random, fixed)
+
+    blocks = jax.vmap(block)(jnp.asarray(random), jnp.asarray(fixed))
+    everything = jnp.asarray(np.r_[:q, p : p + q, 2 * p : n])
+    whole = sums(products, everything, jnp.asarray(np.r_[q:p, p + q : 2 * p]))
+    return Summary(whole, blocks, evidence.fitted)
+
+
+def _without(products: Float[Array, "r r J"], others: Bool[Array, " r"]) -> Float[Array, "r r J"]:
+    """Return what products are once some parameters are unknown in every cluster."""
+    first = jnp.moveaxis(products, -1, 0)
+    between = jnp.where(others[:, None] & ~others, first, 0)
+    inside = jnp.where(others[:, None] & others, first, 0)
+    diagonal = jnp.diagonal(inside, axis1=1, axis2=2)
+    # A little more than nothing is known of them, since their matrix may be singular.
+    jitter = 1e4 * jnp.finfo(first.dtype).eps
+    added = jnp.where(diagonal > 0, jitter * diagonal, 1)
+    inside = inside + added[:, :, None] * jnp.eye(len(others), dtype=first.dtype)
+    factor = jnp.linalg.cholesky(inside)
+    half = solve_triangular(factor, between, lower=True)
+    return products - jnp.einsum("jki,jkl->ilj", half, half, precision="highest")
+
+
+def _make_sums(
+    products: Float[Array, "r r J"],
+    random: Int[Array, " q"],
+    fixed: Int[Array, " f"],
+    live: Bool[Array, " D"],
+    fitted: Bool[Array, " J"],
+    target: Target,
+) -> Sums:
+    """Return what products say about some parameters; their last column is the linear term."""
+    wanted, q, f = jnp.concatenate([random, fixed]), len(random), len(fixed)
+    order = jnp.append(wanted, len(live))
+    products = products[order][:, order]
+    tolerance = 64 * float(jnp.finfo(products.dtype).eps)
+    root, solved = eliminate(products[:q, :q], products[:q, q:], tolerance)
+    removed = jnp.einsum("qaj,qbj->ab", solved, solved, precision="highest")
+    left = jnp.sum(products[q:, q:], axis=-1) - removed
+    square = jnp.sum(jnp.diagonal(products), axis=0)[:-1]
+    n, shown = fitted.astype(square.dtype), live[wanted]
+    sums = put_together(
+        root, solved[:, :f], solved[:, f], left, n, square, shown[:q], shown[q:], target
+    )
+    precision = jnp.full(live.shape, PRECISION, square.dtype)
+    at_rho = 2 * (len(target.z_live) + len(target.f_live)) + 1
+    precision = precision.at[at_rho].set(se.ATANH_RHO_DEVIATION**-2)
+    return dataclasses.replace(sums, penalty=precision[wanted])
+
+
+def as_parameters(
+    beta: Float[Array, " D"],
+    b: Float[Array, "Q J"],
+    roots: Float[Array, "3 w w"],
+) -> Parameters:
+    """Return parameters from theta, in the order of `Summary.whole`, and the factors of Psi."""
+    Q = len(b)
+    q = (Q - 2) // 2
+    f = (len(beta) - Q) // 2
+    log_sigma, atanh_rho = beta[2 * q : Q, None] + b[2 * q :]
+    sigma, rho = jnp.exp(log_sigma), jnp.tanh(atanh_rho)
+    y = jnp.concatenate([beta[:q], beta[Q : Q + f]])
+    s = jnp.concatenate([beta[q : 2 * q], beta[Q + f :]])
+    return Parameters(
+        selection=latent.Regression(s, b[q : 2 * q], roots[1, :q, :q]),
+        outcome=latent.Regression(y, b[:q], roots[0, :q, :q]),
+        gamma=rho * sigma,
+        xi=(sigma / jnp.cosh(atanh_rho)) ** 2,
+    )
+
+
+def draw_values(
+    key: Key[Array, ""],
+    state: Parameters,
+    target: Target,
+    known: Bool[Array, "K B"],
+    *,
+    full: bool,
+) -> Float[Array, "K B"]:
+    """Draw y in every row, given whether it was selected where that is known."""
+    gamma, xi = to_rows(jnp.stack([state.gamma, state.xi]), target.layout)
+    means = latent.predictor(state.selection, target), latent.predictor(state.outcome, target)
+    return sm.draw_selected(key, means, gamma, xi, target, known, full=full)

@@ -1,0 +1,86 @@
+"""Selection models of many clusters at once, against one optimiser run per cluster."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from jaxmice.estimators import selection as se
+from jaxmice.linalg import Layout
+
+pytestmark = pytest.mark.usefixtures("double_precision")
+
+J, N = 4, 90
+EXPLAINS, SELECTS = np.array([True, True, False]), np.array([True, True, True])
+SMALL = 3
+"""Cluster with three values, too few for its own fit."""
+
+
+def simulate(*, binary: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return columns (3, J, N), y (J, N) and where it is selected."""
+    rng = np.random.default_rng(4)
+    x = np.concatenate([np.ones((1, J, N)), rng.normal(size=(2, J, N))])
+    d, e = rng.normal(size=(2, J, N))
+    s = 0.3 + 0.5 * x[1] + x[2] + d
+    y = 0.2 + 0.7 * x[1] + 0.4 * rng.normal(size=(J, 1)) + 1.2 * (0.6 * d + 0.8 * e)
+    s[SMALL, 3:] = -1
+    s[SMALL, :3] = 1
+    return x, (y > 0).astype(float) if binary else y, s > 0
+
+
+def bivariate(h: np.ndarray, k: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """Integrate the probability that the second is below k over the first below h."""
+    u = (np.arange(2000) + 0.5) / 2000
+    first = stats.norm.ppf(u * stats.norm.cdf(h)[:, None])
+    second = (k[:, None] - rho[:, None] * first) / np.sqrt(1 - rho[:, None] ** 2)
+    return stats.norm.cdf(h) * stats.norm.cdf(second).mean(axis=1)
+
+
+def objective(
+    theta: np.ndarray, x: np.ndarray, y: np.ndarray, seen: np.ndarray, *, binary: bool
+) -> float:
+    """Return minus the penalised log-likelihood of one cluster."""
+    m, a = x[:2].T @ theta[:2], x.T @ theta[2:5]
+    rho, sigma = np.tanh(theta[5]), np.exp(theta[6])
+    total = stats.norm.logcdf(-a[~seen]).sum()
+    m, a, y = m[seen], a[seen], y[seen]
+    if binary:
+        side = 2 * y - 1
+        total += np.log(bivariate(a, side * m, side * rho)).sum()
+    else:
+        e = (y - m) / sigma
+        total += stats.norm.logpdf(y, m, sigma).sum()
+        total += stats.norm.logcdf((a + rho * e) / np.sqrt(1 - rho**2)).sum()
+    ridge = se.RIDGE * np.sum(theta[[0, 1, 2, 3, 4, 6]] ** 2)
+    return (ridge + (theta[5] / se.ATANH_RHO_DEVIATION) ** 2) / 2 - total
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_fits_are_those_of_one_optimiser_per_cluster(binary: bool) -> None:
+    x, y, seen = simulate(binary=binary)
+    layout = Layout(jnp.ones((J, N), bool), jnp.arange(J), jnp.ones(J, bool))
+    marks = jnp.asarray(EXPLAINS), jnp.asarray(SELECTS)
+    seen_y = jnp.asarray(np.where(seen, y, 0))
+    rows = se.Rows(jnp.asarray(x), seen_y, jnp.asarray(seen), jnp.asarray(~seen), *marks, layout)
+    evidence = jax.jit(partial(se.fit, binary=binary))(rows)
+    np.testing.assert_array_equal(evidence.fitted, np.arange(J) != SMALL)
+    assert not np.any(evidence.information[:, :, SMALL])
+    assert not np.any(evidence.linear[:, SMALL])
+    # In the order of `objective`; the third coefficient of y is not there.
+    order = [0, 1, 3, 4, 5, 7, 6]
+    np.testing.assert_allclose(evidence.theta[2], 0, atol=1e-12)
+    for j in range(SMALL):
+        alone = partial(objective, x=x[:, j], y=y[j], seen=seen[j], binary=binary)
+        found = optimize.minimize(alone, np.zeros(7), method="BFGS", options={"gtol": 1e-6})
+        theta = np.asarray(evidence.theta)[order, j]
+        np.testing.assert_allclose(theta, found.x, atol=2e-4)
+        curvature = np.asarray(evidence.information)[order][:, order][..., j]
+        ridge = np.diag([se.RIDGE] * 5 + [se.ATANH_RHO_DEVIATION**-2, se.RIDGE])
+        for i in range(7):
+            step = 1e-3 * np.eye(7)[i]
+            second = (alone(theta + step) - 2 * alone(theta) + alone(theta - step)) / 1e-6
+            expected = second - ridge[i, i]
+            assert curvature[i, i] == pytest.approx(expected, rel=1e-2, abs=1e-2)
