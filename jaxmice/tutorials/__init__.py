@@ -34,6 +34,11 @@ TUTORIALS = {
         "imputation at random and a selection model, and shifts between them",
         ("hiv", "age", "region", "marital", "condom", "smoke"),
     ),
+    "obesity": Tutorial(
+        "body mass index of 2,111 people in 5 clusters, weight hidden more often by the heavier "
+        "and one cluster never asked: passive imputation, at random and by a selection model",
+        ("Cluster", "Time", "Gender", "Height", "FamOb", "Age", "Weight", "BMI"),
+    ),
     "impact": Tutorial(
         "death after brain injury in 15 studies, some of which never recorded a column: a "
         "suggested imputation, and a mixed logistic model of the imputed data",

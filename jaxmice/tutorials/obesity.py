@@ -1,0 +1,300 @@
+"""Case study: body mass index, where the heavier people leave their weight out.
+
+People in five clusters were asked for height, weight, age and obesity in the family. Body
+mass index follows from height and weight, and stays in step with their imputations (passive
+imputation). Many gave no weight, and one cluster was never asked. If the heavier are the
+less willing, weight is missing not at random. How long an answer took says whether weight was
+given and, given all else, nothing about weight. Complete cases, imputation at random and a
+selection model are compared::
+
+    BMI ~ Age + Gender + FamOb + (1 | Cluster)
+
+and with the complete data, which are known where the data are simulated. A file of the
+user's can take their place.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from jaxmice.errors import DataError
+from jaxmice.tutorials._common import (
+    fit,
+    interval,
+    make_folder,
+    only_term,
+    points,
+    pool_parts,
+    read_own,
+    shift_between,
+    versions,
+    with_categories,
+)
+
+if TYPE_CHECKING:
+    from jaxmice.imputed import ImputedData
+
+FORMULA = "BMI ~ Age + Gender + FamOb + (1 | Cluster)"
+CASES, AT_RANDOM, SELECTION = "complete cases", "at random", "selection"
+TRUTH = "complete data"
+PASSIVE = "~ Weight / Height**2"
+IMPUTED = {"Height": "2l.pan", "FamOb": "2l.bin", "Age": "2l.pmm"}
+"""Methods of the columns that may be missing at random."""
+
+INGREDIENTS = ("Gender", "Height", "FamOb", "Age", "Weight")
+"""Columns that predict each other."""
+
+METHODS = {
+    AT_RANDOM: ("2l.pan", "fixed", {}),
+    SELECTION: ("2l.heckman", "selection", {"burnin": 300}),
+}
+"""Strategy -> method of weight, role of time in it, options."""
+
+IDEAS = {
+    CASES: "Drop everybody without a BMI; the cluster that was not asked is lost.",
+    AT_RANDOM: "A two-level linear model of weight, <code>2l.pan</code>: those who gave none "
+    "are like those who did, given all other variables.",
+    SELECTION: "A two-level selection model of weight, <code>2l.heckman</code>: one equation "
+    "for giving it, one for weight, whose residuals correlate. Time has code -3: it is in the "
+    "first equation only.",
+}
+"""Strategy -> what it does."""
+
+DELTAS = (-10.0, 0.0, 10.0, 20.0)
+"""Shifts of the missing weights, in kg."""
+
+ALL, ASKED = "all", "asked"
+"""All people; those in clusters where anybody gave a weight."""
+
+
+@dataclass(frozen=True)
+class Obesity:
+    """What the case study found.
+
+    Attributes
+    ----------
+    data
+        The incomplete data.
+    complete
+        The same before values were removed, or None for a file of the user's.
+    imputations
+        Strategy -> imputation; without the complete cases.
+    estimates
+        Strategy -> coefficients of BMI: term, estimate, conf.low, conf.high (95%).
+    means
+        Strategy -> mean BMI, a row for ``"all"``, one for ``"asked"`` and one for every
+        cluster: estimate, conf.low, conf.high (95%).
+    restriction
+        Association of time with giving the weight (log odds) and with weights given (kg),
+        per minute.
+    shifts
+        Mean BMI of those asked by shift of the missing weights: estimate, conf.low, conf.high.
+    m, seed, seconds
+        Number of imputations, seed, and wall time of imputing and analysing.
+    """
+
+    data: pd.DataFrame
+    complete: pd.DataFrame | None
+    imputations: "dict[str, ImputedData]"
+    estimates: dict[str, pd.DataFrame]
+    means: dict[str, pd.DataFrame]
+    restriction: pd.DataFrame
+    shifts: pd.DataFrame
+    m: int
+    seed: int
+    seconds: float
+
+
+def run(
+    out: Path | str = ".", m: int = 20, seed: int = 1, data: Path | str | None = None
+) -> Obesity:
+    """Run the case study, print its tables and write ``obesity.html``.
+
+    Parameters
+    ----------
+    out
+        Folder for the page; made if need be.
+    m
+        Number of imputations of each strategy, at least 2.
+    seed
+        The same seed gives the same numbers.
+    data
+        A file with the columns Cluster, Time, Gender, Height (m), FamOb, Age, Weight (kg) and
+        BMI, to take the place of the simulated data.
+
+    Returns
+    -------
+    Obesity
+        Imputations, estimates and means of all strategies.
+
+    Raises
+    ------
+    DataError
+        E12: the file lacks columns. E57: nobody lacks a weight, or nobody has one.
+    """
+    from jaxmice.tutorials._obesity_page import write_page
+
+    folder = make_folder(out)
+    result = compare(m, seed, None if data is None else read_own("obesity", data))
+    print(format_table(result))
+    print()
+    for name, finding in findings(result).items():
+        print(f"{name}: {finding}")
+    path = folder / "obesity.html"
+    path.write_text(write_page(result), encoding="utf-8")
+    print(f"\n{footer(result)}\nPage: {path}")
+    return result
+
+
+def compare(m: int = 20, seed: int = 1, own: pd.DataFrame | None = None) -> Obesity:
+    """Impute and analyse with every strategy; each is announced on the error stream."""
+    import jaxmice as jm
+
+    start = time.perf_counter()
+    complete = None
+    if own is None:
+        simulated = jm.datasets.make_obesity(seed=seed)
+        data, complete = simulated.incomplete, simulated.complete
+    else:
+        data = with_categories(own)
+    asked = _asked(data)
+    restriction = _restriction(data, asked)
+    imputations, estimates, means = {}, {}, {}
+    for name, frame in {TRUTH: complete, CASES: data}.items():
+        if frame is not None:
+            estimates[name] = fit(frame, FORMULA)
+            means[name] = _means([frame.dropna(subset=["BMI"])], data, asked)
+    for name in METHODS:
+        began = time.perf_counter()
+        imp = jm.mice(data, m=m, seed=seed, maxit=10, cluster="Cluster", **arguments(data, name))
+        estimates[name] = fit(imp, FORMULA)
+        means[name] = _means(list(imp.complete("all").values()), data, asked)
+        imputations[name] = imp
+        print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)
+    shifts = _shift(data, asked, m, seed)
+    seconds = time.perf_counter() - start
+    return Obesity(
+        data, complete, imputations, estimates, means, restriction, shifts, m, seed, seconds
+    )
+
+
+def arguments(data: pd.DataFrame, name: str) -> dict[str, Any]:
+    """Return the arguments of `jaxmice.mice` that make a strategy."""
+    method, role, options = METHODS[name]
+    others = {column: how for column, how in IMPUTED.items() if data[column].isna().any()}
+    roles = {column: _row(column, "none") for column in others} | {"Weight": _row("Weight", role)}
+    return {
+        "method": others | {"Weight": method, "BMI": PASSIVE},
+        "roles": roles,
+        "options": {"Weight": options} if options else None,
+    }
+
+
+def _row(target: str, time: str) -> dict[str, str]:
+    """Return the roles of all others: BMI follows from its ingredients and predicts none."""
+    others = [column for column in INGREDIENTS if column != target]
+    return {"Cluster": "cluster", "BMI": "none", "Time": time} | dict.fromkeys(others, "fixed")
+
+
+def _asked(data: pd.DataFrame) -> list[Any]:
+    """Return the clusters in which anybody gave a weight."""
+    given = data["Weight"].notna()
+    if given.all() or not given.any():
+        raise DataError("E57", "column Weight needs both missing and observed values")
+    return sorted(data.loc[given, "Cluster"].unique())
+
+
+def _means(frames: Sequence[pd.DataFrame], data: pd.DataFrame, asked: list[Any]) -> pd.DataFrame:
+    """Return mean BMI of all, of those asked, and by cluster."""
+    clusters = sorted(data["Cluster"].unique())
+    parts = {ALL: clusters, ASKED: asked} | {cluster: [cluster] for cluster in clusters}
+    if len(frames[0]) < len(data) and len(asked) < len(clusters):
+        del parts[ALL]
+    return pool_parts(frames, "Cluster", "BMI", parts)
+
+
+def _shift(data: pd.DataFrame, asked: list[Any], m: int, seed: int) -> pd.DataFrame:
+    """Impute at random, with the weights that those asked did not give moved by every shift."""
+    import jaxmice as jm
+
+    shifted = jm.delta_adjustment(
+        data,
+        "Cluster",
+        target="Weight",
+        deltas=DELTAS,
+        by=asked,
+        m=m,
+        seed=seed,
+        maxit=5,
+        **arguments(data, AT_RANDOM),
+    )
+    rows = [
+        _means(list(imp.complete("all").values()), data, asked).loc[ASKED]
+        for imp in shifted.imputations
+    ]
+    return pd.DataFrame(rows, index=pd.Index(shifted.deltas, name="delta"))
+
+
+def _restriction(data: pd.DataFrame, asked: list[Any]) -> pd.DataFrame:
+    """Return the association of time with giving the weight, and with weights given."""
+    right = "Gender + Height + Age + FamOb + Time + (1 | Cluster)"
+    some = data[data["Cluster"].isin(asked)]
+    given = some.drop(columns=["Weight", "BMI"]).assign(given=some["Weight"].notna().astype(int))
+    tables = {
+        "giving the weight, log odds": fit(given, f"given ~ {right}", engine="glmm:binomial"),
+        "the weight given, kg": fit(some, f"Weight ~ {right}"),
+    }
+    return only_term(tables, "Time")
+
+
+def findings(result: Obesity) -> dict[str, str]:
+    """Say in a sentence or two what every strategy does to the mean BMI of those asked."""
+    mean = {name: float(table.loc[ASKED, "estimate"]) for name, table in result.means.items()}
+    truth = mean.get(TRUTH)
+    texts = {}
+    for name in (CASES, AT_RANDOM, SELECTION):
+        off = "" if truth is None else f", {points(mean[name] - truth, 'kg/m²')} the complete data"
+        texts[name] = f"mean BMI of those asked {mean[name]:.1f} kg/m²{off}."
+    texts[CASES] += " It speaks of those who gave their weight."
+    texts[AT_RANDOM] += " Age, height and the like explain only part of who gives a weight."
+    low, high = result.means[SELECTION].loc[ASKED, ["conf.low", "conf.high"]]
+    texts[SELECTION] += f" The 95% interval is {low:.1f} to {high:.1f}."
+    at = shift_between(result.shifts, mean[SELECTION])
+    texts["shift"] = (
+        "no shift of the grid gives the mean of the selection model."
+        if at is None
+        else f"a shift of {at:.1f} kg gives the mean of the selection model."
+    )
+    return texts
+
+
+def format_table(result: Obesity) -> str:
+    """Return mean BMI by cluster, with 95% intervals, as lines of text."""
+    names = list(result.means)
+    lines = [
+        "mean BMI in kg/m² and 95% interval",
+        "",
+        f"{'cluster':10}" + "".join(f"{name:22}" for name in names).rstrip(),
+    ]
+    for part in result.means[SELECTION].index:
+        cells = [_text(result.means[name], part) for name in names]
+        lines.append(f"{part!s:10}" + "".join(f"{text:22}" for text in cells).rstrip())
+    return "\n".join(lines)
+
+
+def _text(table: pd.DataFrame, part: Any) -> str:
+    if part not in table.index:
+        return "-"
+    value, low, high = (float(number) for number in table.loc[part])
+    return " ".join(interval(value, low, high, 1))
+
+
+def footer(result: Obesity) -> str:
+    """Return the line on time and versions."""
+    work = f"{len(METHODS)} imputations, {len(DELTAS)} shifts"
+    return versions(result.seconds, work, result.m, result.seed)
