@@ -1,5 +1,7 @@
 """Normal variates in an interval, exact however far out the interval lies."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -95,14 +97,7 @@ def normal_tail(u: Float[Array, "*n"], lower: Float[Array, "*n"]) -> Float[Array
     where it is small. Where it would underflow, its logarithm is inverted instead.
     """
     near = upper_quantile(u * upper_tail(lower))
-    far = lower >= FAR
-
-    def replace(_: Int[Array, ""], x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        return jnp.where(far, _far(jnp.log(x), lower), x)
-
-    # A loop of no turns where no bound is far, which is nearly always; the uniforms pass
-    # through it, or XLA would take the work out of the loop.
-    x = lax.fori_loop(0, jnp.any(far).astype(int), replace, jnp.where(far, u, near))
+    x = _beyond(near, u, lower, lambda u: _far(jnp.log(u), lower))
     return jnp.maximum(x, lower)
 
 
@@ -117,7 +112,7 @@ def truncated_normals(
     q_high = upper_tail(high)
     near = upper_quantile(q_high + u * (upper_tail(low) - q_high))
     share = jnp.exp(_log_ratio(low, high))
-    x = jnp.where(low < FAR, near, _far(jnp.log(share + u * (1 - share)), low))
+    x = _beyond(near, u, low, lambda u: _far(jnp.log(share + u * (1 - share)), low))
     x = jnp.clip(x, low, high)
     return jnp.where(flip, -x, x)
 
@@ -172,6 +167,23 @@ def _outwards(
     """Mirror intervals that lie below zero; return which, and the bounds."""
     flip = lower + upper < 0
     return flip, jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
+
+
+def _beyond(
+    near: Float[Array, "*n"],
+    u: Float[Array, "*n"],
+    lower: Float[Array, "*n"],
+    solve: Callable[[Float[Array, "*n"]], Float[Array, "*n"]],
+) -> Float[Array, "*n"]:
+    """Solve for the variates whose bound is beyond `FAR`; the others are ``near``."""
+    far = lower >= FAR
+
+    def replace(_: Int[Array, ""], x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        return jnp.where(far, solve(x), x)
+
+    # A loop of no turns where no bound is far, which is nearly always; the uniforms pass
+    # through it, or XLA would take the work out of the loop.
+    return lax.fori_loop(0, jnp.any(far).astype(int), replace, jnp.where(far, u, near))
 
 
 def _mills(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
