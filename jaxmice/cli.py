@@ -5,6 +5,7 @@ at once.
 """
 
 import argparse
+import ast
 import difflib
 import importlib
 import sys
@@ -20,6 +21,12 @@ from jaxmice.tutorials import TUTORIALS
 
 PATTERNS = 20
 """Patterns of missing cells that are printed."""
+
+ENDINGS = {"csv": "csv", "parquet": "parquet", "stata": "dta", "spss": "sav"}
+"""Format of the imputations -> ending of the file."""
+
+ENGINES = ("lmm", "glmm:binomial", "glmm:poisson", "ols", "glm:binomial", "glm:poisson")
+"""What fits the analysis model; here as well, as `jaxmice.analysis` is slow to import."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,17 +105,11 @@ def _print_patterns(table: Any) -> None:
 def _run_impute(arguments: argparse.Namespace) -> None:
     from jaxmice.exchange import read_data
     from jaxmice.mice import mice
-    from jaxmice.model import suggest
 
-    data = read_data(arguments.file)
-    given: dict[str, Any] = {"data": data, "cluster": arguments.cluster or None}
-    if arguments.formula and arguments.cluster:
-        suggestion = suggest(data, arguments.cluster, arguments.formula)
-        print(suggestion, file=sys.stderr)
-        given = {"model": suggestion.model}
+    model = _set_up(read_data(arguments.file), arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     imp = mice(
-        **given,
+        model=model,
         m=arguments.m,
         maxit=arguments.maxit,
         seed=arguments.seed,
@@ -116,19 +117,37 @@ def _run_impute(arguments: argparse.Namespace) -> None:
             f"iteration {iteration}: {block}", file=sys.stderr, flush=True
         ),
     )
-    written = arguments.out / f"imputations.{arguments.format}"
+    written = arguments.out / f"imputations.{ENDINGS[arguments.format]}"
     getattr(imp, f"to_{arguments.format}")(written)
     print(written)
     # Imputations are safe by now, whatever becomes of the analysis.
     pooled = None
     if arguments.formula:
-        pooled = imp.analyze(arguments.formula).pool()
+        pooled = imp.analyze(arguments.formula, engine=arguments.engine).pool()
         table = arguments.out / "pooled.csv"
         pooled.summary(type="all").to_csv(table, index=False)
         print(table)
     page = arguments.out / "report.html"
     imp.report(page, pooled, f"Imputation of {arguments.file.name}")
     print(page)
+
+
+def _set_up(data: Any, arguments: argparse.Namespace) -> Any:
+    """Return the imputation model: that of the analysis model if there is one, as amended."""
+    from jaxmice.model import setup, suggest
+
+    method, options = dict(arguments.method), dict[str, dict[str, Any]]()
+    for column, name, value in arguments.option:
+        options.setdefault(column, {})[name] = value
+    if not (arguments.formula and arguments.cluster):
+        return setup(data, method or None, cluster=arguments.cluster or None, options=options)
+    suggestion = suggest(data, arguments.cluster, arguments.formula)
+    print(suggestion, file=sys.stderr)
+    if not (method or options):
+        return suggestion.model
+    given = suggestion.model.arguments
+    given = given | {"method": (given["method"] or {}) | method, "options": options}
+    return setup(data, **given)
 
 
 COMMANDS = {"impute": _run_impute, "inspect": _run_inspect, "tutorial": _run_tutorial}
@@ -168,7 +187,28 @@ def _add_impute(commands: Any) -> None:
         help="analysis model: the imputation is set up for it, and its results are pooled",
     )
     impute.add_argument(
-        "--format", choices=("csv", "parquet"), default="csv", help="of the imputations, stacked"
+        "--engine",
+        choices=ENGINES,
+        help="what fits the analysis model (default: lmm, or ols without a random part)",
+    )
+    impute.add_argument(
+        "--method",
+        metavar="COLUMN=METHOD",
+        type=_method,
+        action="append",
+        default=[],
+        help="impute a column by another method; repeat it for several columns",
+    )
+    impute.add_argument(
+        "--option",
+        metavar="COLUMN.NAME=VALUE",
+        type=_option,
+        action="append",
+        default=[],
+        help="option of the method of a column, such as bmi.donors=10; repeat it for several",
+    )
+    impute.add_argument(
+        "--format", choices=tuple(ENDINGS), default="csv", help="of the imputations, stacked"
     )
     impute.add_argument(
         "--maxit",
@@ -255,6 +295,24 @@ def _listed(name: str) -> str:
     columns = f"--data FILE with {', '.join(known.columns)}" if known.columns else ""
     lines = [*textwrap.wrap(known.about, 76), *textwrap.wrap(columns, 76)]
     return "\n".join(f"  {'' if i else name:12} {line}" for i, line in enumerate(lines))
+
+
+def _method(text: str) -> tuple[str, str]:
+    column, equals, method = text.rpartition("=")
+    if not (column and equals and method):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form COLUMN=METHOD")
+    return column, method
+
+
+def _option(text: str) -> tuple[str, str, Any]:
+    left, _, value = text.partition("=")
+    column, _, name = left.rpartition(".")
+    if not (column and name and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form COLUMN.NAME=VALUE")
+    try:
+        return column, name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return column, name, value
 
 
 def _folder(text: str) -> Path:

@@ -210,8 +210,9 @@ def findings(result: Impact) -> dict[str, str]:
     lost = data["name"].nunique() - whole["name"].nunique()
     width = _mean_width(tables["complete cases"]) / _mean_width(tables["imputed"]) - 1
     texts = {
-        "complete cases": f"{len(data) - len(whole):,} of {len(data):,} patients are lost, and "
-        f"with them {lost} of {data['name'].nunique()} studies. Intervals are {width:.0%} wider "
+        "complete cases": f"{len(data) - len(whole):,} of {len(data):,} patients are lost"
+        + (f", and with them {lost} of {data['name'].nunique()} studies" if lost else "")
+        + f". Intervals are {width:.0%} wider "
         "than those of the imputed data, in the geometric mean."
     }
     texts["imputed"] = (

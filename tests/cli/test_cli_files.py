@@ -1,11 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import jaxmice as jm
-from jaxmice.cli import main
+from jaxmice.analysis.run import MIXED, SINGLE
+from jaxmice.cli import ENGINES, main
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,43 @@ def test_unknown_format_ends_with_status_2(file: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["impute", str(file), "--format", "xlsx"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "read"),
+    [("stata", "dta", jm.read_stata_mi), ("spss", "sav", jm.read_spss_mi)],
+)
+def test_methods_and_options_are_passed_on_and_other_formats_read_back(
+    name: str, ending: str, read: Any, file: Path, tmp_path: Path
+) -> None:
+    argv = ["impute", str(file), "--cluster", "school", "--m", "2", "--maxit", "1"]
+    own = ["--method", "popular=2l.pmm", "--option", "popular.donors=3"]
+    assert main([*argv, *own, "--format", name, "--out", str(tmp_path)]) == 0
+    imp = read(tmp_path / f"imputations.{ending}")
+    data = pd.read_csv(file)
+    assert imp.m == 2
+    # The method borrows observed scores, unlike the one by default.
+    missing = data["popular"].isna()
+    for drawn in imp.complete("all").values():
+        assert drawn.loc[missing.to_numpy(), "popular"].isin(data["popular"].dropna()).all()
+
+
+def test_a_suggested_model_is_amended(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    formula = "popular ~ sex + (1 | school)"
+    argv = ["impute", str(file), "--cluster", "school", "--formula", formula]
+    assert main([*argv, "--method", "popular=2l.pan", "--option", "popular.inner_iter=0"]) == 1
+    assert "E51: 2l.pan: inner_iter must be a positive integer, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--method", "popular"], ["--option", "donors=3"], ["--engine", "lm"], ["--format", "xlsx"]],
+)
+def test_words_that_cannot_be_used_end_with_status_2(words: list[str], file: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["impute", str(file), *words])
+    assert stop.value.code == 2
+
+
+def test_the_engines_are_those_of_the_analysis() -> None:
+    assert ENGINES == (*MIXED, *SINGLE)
