@@ -76,7 +76,7 @@ def _opening(result: Impact) -> list[str]:
     holes = data.isna()
     return [
         paragraph(
-            "Some studies never recorded a column, others lost values here and there. What to "
+            "Studies lost values here and there, or never recorded a column at all. What to "
             "impute with, and what becomes of the analysis.",
             "lead",
         ),
