@@ -4,6 +4,7 @@ Like `jaxmice.linalg.small`, but for matrices that are bounded away from singula
 with the factor kept in pieces: what the back substitution needs and no more.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -28,8 +29,21 @@ class Eliminated(NamedTuple):
     whole: Float[Array, "*batch q q"] | None
 
 
-def forward(a: Float[Array, "q q *batch"], rhs: Float[Array, "q k *batch"]) -> Eliminated:
-    """Factor symmetric positive definite matrices and solve with the factor."""
+def forward(
+    a: Float[Array, "q q *batch"],
+    rhs: Float[Array, "q k *batch"],
+    least: Sequence[float | Array] | Float[Array, " q"] | None = None,
+) -> Eliminated:
+    """Factor symmetric positive definite matrices and solve with the factor.
+
+    Parameters
+    ----------
+    a, rhs
+        Matrices and right-hand sides.
+    least
+        Diagonal of a matrix that ``a`` exceeds: no pivot is smaller, and rounding makes
+        none smaller. Unread above `UNROLLED` rows.
+    """
     q = a.shape[0]
     if q > UNROLLED:
         whole = jnp.linalg.cholesky(jnp.moveaxis(a, (0, 1), (-2, -1)))
@@ -37,7 +51,7 @@ def forward(a: Float[Array, "q q *batch"], rhs: Float[Array, "q k *batch"]) -> E
     inverse, below, solved = [], [], []
     work = jnp.concatenate([a, rhs], axis=1)
     for i in range(q):
-        scale = lax.rsqrt(work[0, 0])
+        scale = lax.rsqrt(work[0, 0] if least is None else jnp.maximum(work[0, 0], least[i]))
         row = work[0, 1:] * scale
         inverse.append(scale)
         below.append(row[: q - i - 1])

@@ -143,7 +143,7 @@ def row_words(
         the shape at its end move no number.
     """
     k, n = shape[0], math.prod(shape[1:])
-    begin = np.arange(k, dtype=np.uint32) * np.uint32(2**32 // max(k, 2))
+    begin = jax.lax.iota(jnp.uint32, k) * np.uint32(2**32 // max(k, 2))
     place = begin[:, None] + jax.lax.iota(jnp.uint32, n)
     first, second = words(key, counter, (k, n), dtype, place)
     return first.reshape(shape), second.reshape(shape)

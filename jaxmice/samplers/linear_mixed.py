@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmice.linalg import (
     backward,
     forward,
-    solve_lower,
+    solve_lower_pseudo,
 )
 from jaxmice.random import inverse_wishart_factor, log_gamma, normals, once, wishart_shapes
 from jaxmice.samplers.sums import Sums
@@ -219,7 +219,9 @@ def step(noise: Noise, parameters: Parameters, sums: Sums, prior: Prior) -> Para
     eta, b = draw_b(noise.b, beta, root, sigma2, sums)
     rss = sums.rho + outside(beta, sums) + jnp.sum(misfit(eta, beta, root, sums) ** 2)
     root = draw_root_psi(noise.gammas[:-1], noise.psi, b, root, sums, prior)
-    sigma2 = (prior.sigma2_rate + rss) / 2 / noise.gammas[-1]
+    # Rows that are fitted exactly leave nothing, and a variance of zero no way back.
+    least = jnp.finfo(rss.dtype).tiny ** 0.5
+    sigma2 = jnp.maximum((prior.sigma2_rate + rss) / 2 / noise.gammas[-1], least)
     return Parameters(beta=beta, b=b, root_psi=root, sigma2=sigma2)
 
 
@@ -246,9 +248,9 @@ def draw_beta(
     if q:
         V = projected_root(root_psi, sums)
         eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
-        columns = [V[:, i] for i in range(q)]
-        marginal = eye * sigma2 + sum(c[:, None] * c[None] for c in columns)
-        solved = forward(marginal, jnp.concatenate([sums.K, sums.k[:, None]], axis=1)).solved
+        marginal = eye * sigma2 + sum(V[:, i, None] * V[None, :, i] for i in range(q))
+        columns = jnp.concatenate([sums.K, sums.k[:, None]], axis=1)
+        solved = forward(marginal, columns, least=[sigma2] * q).solved
         # One matrix product gives the precision and the shift.
         flat = jnp.stack(solved, axis=1).reshape(p + 1, -1)
         both = jnp.matmul(flat, flat.T, precision="highest")
@@ -261,14 +263,20 @@ def draw_beta(
     extra = jnp.where(sums.x_live, sums.penalty * typical + prior.beta_precision, 1)
     precision = _add_block(both[:-1, :-1], S) + jnp.diag(extra)
     shift = both[:-1, -1].at[q:].add(s)
-    return jnp.where(sums.x_live, draw_normal(z, precision, shift), 0)
+    return jnp.where(sums.x_live, draw_normal(z, precision, shift, extra), 0)
 
 
 def draw_normal(
-    z: Float[Array, " p"], precision: Float[Array, "p p"], shift: Float[Array, " p"]
+    z: Float[Array, " p"],
+    precision: Float[Array, "p p"],
+    shift: Float[Array, " p"],
+    least: Float[Array, " p"] | None = None,
 ) -> Float[Array, " p"]:
-    """Draw from a normal distribution given by its precision and precision times mean."""
-    half = forward(precision, shift[:, None])
+    """Draw from a normal distribution given by its precision and precision times mean.
+
+    See `jaxmice.linalg.forward` for ``least``.
+    """
+    half = forward(precision, shift[:, None], least)
     return jnp.stack(backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
 
 
@@ -293,7 +301,7 @@ def draw_b(
     eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
     precision = eye + sum(row[:, None] * row[None] for row in V) * weight
     shift = sum(V[i] * r[i] for i in range(q)) * weight
-    half = forward(precision, shift[:, None])
+    half = forward(precision, shift[:, None], least=[1.0] * q)
     eta = jnp.stack(backward(half, [half.solved[i][0] + z[i] for i in range(q)]))
     b = _dot(eta, jnp.swapaxes(root_psi, 0, 1)[:, :, None])
     return eta, jnp.where(sums.z_live[:, None] & sums.cluster_live, b, 0)
@@ -360,7 +368,7 @@ def draw_root_psi(
         return root_psi
     scale = prior.psi_scale
     if prior.half_t is not None:
-        inverse = solve_lower(root_psi, jnp.eye(q, dtype=b.dtype))
+        inverse = solve_lower_pseudo(root_psi, jnp.eye(q, dtype=b.dtype))
         rate = HALF_T_DF * jnp.sum(inverse**2, axis=0) + 1 / prior.half_t**2
         scale = jnp.diag(2 * HALF_T_DF * gammas[q:] / rate)
     scale = scale + jnp.matmul(b, b.T, precision="highest")
