@@ -39,12 +39,16 @@ TITLE = "Those who do not tell their weight"
 CODE = """import jaxmice as jm
 
 data = {data}
-selection = jm.mice(
-    data, m={m}, cluster="Cluster", maxit=10, seed={seed},
-    method={method},
-    roles={roles},
-    options={options},
-)
+method = {method}
+parts = ["Gender", "Height", "FamOb", "Age", "Weight"]
+roles = {{
+    target: {{"Cluster": "cluster", "BMI": "none",
+             "Time": "selection" if target == "Weight" else "none"}}
+    | {{part: "fixed" for part in parts if part != target}}
+    for target in method if target != "BMI"
+}}
+selection = jm.mice(data, m={m}, cluster="Cluster", method=method, roles=roles, maxit=10,
+                    options={{"Weight": {{"burnin": 300}}}}, seed={seed})
 print(selection.analyze("{formula}").pool().summary())
 """
 
@@ -260,15 +264,13 @@ def _closing(result: Obesity) -> list[str]:
         if result.complete is not None
         else 'jm.read_data("obesity.csv")'
     )
+    method = str(arguments(result.data, SELECTION)["method"])
     code = CODE.format(
         data=data,
+        method=method.replace("'", '"').replace(', "W', ',\n          "W'),
         m=result.m,
         seed=result.seed,
         formula=FORMULA,
-        **{
-            key: str(value).replace("}, ", "},\n           ")
-            for key, value in arguments(result.data, SELECTION).items()
-        },
     )
     return [
         "<h2>What to take away</h2>",
