@@ -281,21 +281,20 @@ def step(
     of_hidden = jnp.concatenate([cross[:, 1], of_hidden[None]])
     of_y = data.of_y if state.y is None else y_products(y, target)
     of_y = jnp.insert(of_y, p, with_y, axis=0)
-    selected = _border(
-        _border(data.products[1], jnp.append(cross[:, 0], square[None], axis=0)), of_y
-    )
+    of_s = jnp.concatenate([cross[:, 0], square[None]])
+    products = _border(_border(data.products[1], of_s), of_y)
 
     # Given y, the mean of a selected s moves with the residual of y: regress the rest of s.
     slope, total = slope_on_y(state)
     one, weight = jnp.ones_like(slope), total * state.outcome.precision
     rest = jnp.concatenate([slope * outcome_coefficients(state), jnp.stack([one, -slope])])
-    cross, square = _combine(selected, rest)
+    cross, square = _combine(products, rest)
     of_s = of_hidden + weight * jnp.concatenate([cross[:p], square])
     sums, scale = selection_sums(data, weight, of_s), jnp.ones((), y.dtype)
     selection = latent.regress(noise[1], scale, state.selection.root_psi, sums, priors.selection)
 
     own = coefficients(selection.beta, selection.b)
-    cross, square = _combine(selected, jnp.concatenate([-own, jnp.stack([one, 0 * one])]))
+    cross, square = _combine(products, jnp.concatenate([-own, jnp.stack([one, 0 * one])]))
     of_d = jnp.concatenate([cross[:p], square])
     of_y = of_y.at[p].set(cross[-1])
     sums = outcome_sums(data, of_d, of_y)
