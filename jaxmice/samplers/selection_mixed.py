@@ -302,8 +302,8 @@ def step(
     if priors.spread is not None:
         outcome = lmc.step(key, counter, noise[0], before, sums, priors.outcome, priors.spread)
         return Parameters(selection, outcome, None)
-    own = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-1])
-    drawn = latent.regress(own, scale, before.root_psi, sums, priors.outcome)
+    without = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-1])
+    drawn = latent.regress(without, scale, before.root_psi, sums, priors.outcome)
     outcome = dataclasses.replace(before, beta=drawn.beta, b=drawn.b, root_psi=drawn.root_psi)
     return Parameters(selection, outcome, y)
 

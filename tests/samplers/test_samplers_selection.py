@@ -32,6 +32,7 @@ def target() -> Target:
         y=zero,
         ry=seen,
         wy=~seen,
+        used=live,
         z_shared=jnp.ones((1, J, N)),
         z_chain=none,
         f_shared=none,
