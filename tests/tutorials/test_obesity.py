@@ -13,6 +13,9 @@ from jaxmice.tutorials._obesity_page import write_page
 from jaxmice.tutorials.obesity import AT_RANDOM, CASES, SELECTION, TRUTH, Obesity
 from tests.tutorials.page import check_page
 
+# Three imputations are few where most weights are missing, and quick.
+pytestmark = pytest.mark.filterwarnings("ignore:W33")
+
 SIMULATED = jm.datasets.make_obesity(n_j=100, time=-0.4, seed=2)
 
 
