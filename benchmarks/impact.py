@@ -23,6 +23,7 @@ import pandas as pd
 
 from benchmarks.machine import made_by
 from jaxmice.datasets import make_impact
+from jaxmice.errors import JaxMiceWarning
 from jaxmice.tutorials.impact import FORMULA, VARIANCE
 
 RESULT = Path(__file__).parent / "results" / "impact.md"
@@ -80,7 +81,7 @@ def compare_variance(seed: int, m: int, maxit: int) -> dict[str, float]:
     engine = "glmm:binomial"
     with warnings.catch_warnings():
         # Degrees of freedom are not looked at.
-        warnings.filterwarnings("ignore", "W28", jm.JaxMiceWarning)
+        warnings.filterwarnings("ignore", "W28", JaxMiceWarning)
         complete = jm.complete_case(made.complete, FORMULA, engine=engine)
         model = jm.suggest(made.incomplete, "name", FORMULA).model
         imp = jm.mice(model=model, m=m, maxit=maxit, seed=seed)
