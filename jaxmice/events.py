@@ -32,6 +32,7 @@ LEVELS = {
     "univariate": "info",
     "nonfinite": "problem",
     "few_donors": "problem",
+    "far_counts": "problem",
     "post_clip": "problem",
     "left_missing": "problem",
     "interrupted": "problem",

@@ -1,7 +1,7 @@
 """A run in units of the user: models, arrays and chains, and how to read the chains."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -22,6 +22,9 @@ from jaxmice.model.passive import recompute
 from jaxmice.model.problem import Prepared, Scale, make_problem
 
 TRACES = ("mean", "variance", "between", "within")
+
+FAR_COUNT = 10
+"""Imputed counts beyond this many times the largest observed one are told."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,8 @@ class Run:
         out = []
         for r, model in enumerate(self.models):
             cells = {target: self._cells(r, target, drawn[r]) for target, drawn in draws.items()}
+            events = EventLog([*model.events, *session.events])
+            _report_far_counts(model, cells, session.iteration, events)
             recompute(model.rules, model.frame, model.ignore, cells)
             out.append(
                 ImputedData(
@@ -160,7 +165,7 @@ class Run:
                     m=len(session.chains),
                     iteration=session.iteration,
                     info=_info(session, self.seconds),
-                    events=EventLog([*model.events, *session.events]),
+                    events=events,
                     run=(self, r),
                 )
             )
@@ -254,6 +259,35 @@ def _filled(column: Any) -> np.ndarray:
         return np.zeros_like(column.values)
     fill = np.bincount(values.astype(int)).argmax() if column.categories else values.mean()
     return np.where(column.missing, fill, column.values)
+
+
+def _report_far_counts(
+    model: ImputationModel,
+    cells: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    iteration: int,
+    events: EventLog,
+) -> None:
+    """Report imputed counts far beyond all that were observed (event ``far_counts``)."""
+    for visit in model.visits:
+        for target in visit.targets if visit.method.counts else ():
+            column = model.frame.columns[target]
+            observed = column.values[~column.missing]
+            if target not in cells or not observed.size:
+                continue
+            values, most = cells[target][1], max(float(observed.max()), 1)
+            far = int(np.sum(values > FAR_COUNT * most))
+            if far:
+                events.add(
+                    "far_counts",
+                    f"{far} of {values.size} imputed counts of {target!r} are more than "
+                    f"{FAR_COUNT} times the largest observed one, {most:g} (largest: "
+                    f"{values.max():g}); look for predictors with extreme values in the rows "
+                    "imputed, use fewer random slopes, or bound the values by "
+                    "jm.post.redraw",
+                    dep=target,
+                    meth=visit.method.name,
+                    it=iteration,
+                )
 
 
 def _whole(values: np.ndarray, scale: Scale, precision: str) -> np.ndarray:

@@ -82,3 +82,15 @@ def test_columns_of_whole_type_keep_it() -> None:
     done = impute(data, "2l.pois", seed=2).complete(1)["y"]
     assert done.dtype == "Int64"
     assert not done.isna().any()
+
+
+def test_counts_far_beyond_the_observed_are_told(imputed: Any) -> None:
+    """A predictor that lies far outside of all others sends the mean of its row there."""
+    assert "far_counts" not in set(imputed.logged_events["event"])
+    data = counts()
+    data.loc[np.flatnonzero(data["y"].isna())[0], "x"] = 25.0
+    with pytest.warns(match="far_counts"):
+        far = impute(data, "2l.pois", seed=1)
+    told = far.logged_events.set_index("event").loc[["far_counts"]]
+    assert told["dep"].tolist() == ["y"]
+    assert "of 'y' are more than 10 times the largest observed one" in told["message"].iloc[0]
