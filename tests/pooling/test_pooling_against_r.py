@@ -88,7 +88,8 @@ class Completed:
         self.data, self.imp = data, {"popular": cells}
         self.where = data.isna()
         clusters = SimpleNamespace(names=("school",))
-        self.model = SimpleNamespace(frame=SimpleNamespace(clusters=clusters))
+        frame = SimpleNamespace(clusters=clusters)
+        self.model = SimpleNamespace(frame=frame, cluster="school", visits=())
 
     def complete(self, number: int) -> pd.DataFrame:
         out = self.data.copy()
