@@ -21,7 +21,7 @@ from jax.scipy.special import log_ndtr, ndtr
 from jaxtyping import Array, Bool, Float
 
 from jaxmice.estimators._trust_region import minimise_all
-from jaxmice.linalg import Layout, cluster_products, cluster_sums, to_blocks
+from jaxmice.linalg import Layout, cluster_products, cluster_sums, eliminate, to_blocks
 
 RIDGE = 1e-3
 """Precision of the normal penalty on every coefficient and on log sigma."""
@@ -129,8 +129,9 @@ def fit(rows: Rows, *, binary: bool) -> Evidence:
     )
     best, done = minimise_all(penalised, nowhere, MAX_STEPS, TOLERANCE)
     at = log_likelihood(best.theta)
-    slope = jnp.linalg.solve(best.hessian, best.gradient[..., None])[..., 0]
-    near = done | (jnp.abs(jnp.sum(slope * best.gradient, axis=1)) < FAILED)
+    lower, half = eliminate(jnp.moveaxis(best.hessian, 0, -1), best.gradient.T[:, None])
+    convex = jnp.all(jnp.diagonal(lower) > 0, axis=1)
+    near = done | (convex & (jnp.sum(half[:, 0] ** 2, axis=0) < FAILED))
     fitted = enough & near & jnp.all(jnp.isfinite(at.hessian), axis=(1, 2))
     information, linear = _concave(at, fitted)
     return Evidence(best.theta.T, jnp.moveaxis(information, 0, -1), linear.T, fitted)

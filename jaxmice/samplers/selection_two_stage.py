@@ -13,7 +13,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators import selection as se
@@ -107,17 +106,15 @@ def summarise(target: Target, *, binary: bool) -> Summary:
 
 def _without(products: Float[Array, "r r J"], others: Bool[Array, " r"]) -> Float[Array, "r r J"]:
     """Return what products are once some parameters are unknown in every cluster."""
-    first = jnp.moveaxis(products, -1, 0)
-    between = jnp.where(others[:, None] & ~others, first, 0)
-    inside = jnp.where(others[:, None] & others, first, 0)
-    diagonal = jnp.diagonal(inside, axis1=1, axis2=2)
+    between = jnp.where((others[:, None] & ~others)[:, :, None], products, 0)
+    inside = jnp.where((others[:, None] & others)[:, :, None], products, 0)
+    diagonal = jnp.diagonal(inside).T
     # A little more than nothing is known of them, since their matrix may be singular.
-    jitter = 1e4 * jnp.finfo(first.dtype).eps
+    jitter = 1e4 * jnp.finfo(products.dtype).eps
     added = jnp.where(diagonal > 0, jitter * diagonal, 1)
-    inside = inside + added[:, :, None] * jnp.eye(len(others), dtype=first.dtype)
-    factor = jnp.linalg.cholesky(inside)
-    half = solve_triangular(factor, between, lower=True)
-    return products - jnp.einsum("jki,jkl->ilj", half, half, precision="highest")
+    inside = inside + added[:, None] * jnp.eye(len(others), dtype=products.dtype)[:, :, None]
+    half = eliminate(inside, between)[1]
+    return products - jnp.einsum("kij,klj->ilj", half, half, precision="highest")
 
 
 def _make_sums(

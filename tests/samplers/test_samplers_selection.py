@@ -1,6 +1,8 @@
 """Draws of values that were not selected, against their law in closed form."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 
 N = 4000
 SIGMA, RHO = 1.3, 0.9
+LIBRARY = {"cholesky", "eigh", "lu", "geqrf", "householder_product", "svd", "triangular_solve"}
 PREDICTORS = (-40.0, -1.0, 0.0, 1.0, 40.0)
 """Linear predictors of the selection, one a cluster; the last one has no value at all."""
 
@@ -123,3 +126,22 @@ def test_two_categories_have_their_probability() -> None:
 def test_values_that_an_option_does_not_have_are_refused(option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} must be"):
         REGISTRY["2l.2stage.heckman"].from_options(**{option: "other"})
+
+
+def library_calls(jaxpr: Any) -> list[str]:
+    """Return the factorisations that are left to the library, those inside of loops too."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in LIBRARY:
+            found.append(equation.primitive.name)
+        for inner in jax.tree.leaves(list(equation.params.values())):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                found += library_calls(getattr(inner, "jaxpr", inner))
+    return found
+
+
+def test_two_library_calls_never_wait_for_each_other() -> None:
+    """Two at once, each over a large batch, wait forever on a machine with two processors."""
+    program = jax.make_jaxpr(partial(st.summarise, binary=False))(target())
+
+    assert library_calls(program.jaxpr) == ["eigh", "eigh"]  # the search, then what it found
