@@ -6,6 +6,13 @@ from jaxtyping import Array, Bool, Float
 
 from jaxmice.linalg import Factor, Layout
 
+WRITTEN_OUT = 16
+"""Columns of a linear predictor that are added one by one, which fuses with what reads it.
+
+Products by a library cost four times as much, and copies of the columns; more columns take
+long to compile.
+"""
+
 
 class Selection(eqx.Module):
     """What is known of why values are missing."""
@@ -96,8 +103,11 @@ class Target(eqx.Module):
             for column, weight in zip(columns, weights, strict=True):
                 total = total + column * weight[:, None]
         for columns, weights in ((self.f_shared, fixed[:fs]), (self.f_chain, fixed[fs:])):
-            if columns.shape[0]:
-                total = total + jnp.einsum("fkb,f->kb", columns, weights, precision="highest")
+            if columns.shape[0] > WRITTEN_OUT:
+                total = total + jnp.einsum("f,fkb->kb", weights, columns, precision="highest")
+                continue
+            for column, weight in zip(columns, weights, strict=True):
+                total = total + column * weight
         return total
 
 

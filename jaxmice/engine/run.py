@@ -1,12 +1,15 @@
 """The chained-equations loop: iterations and blocks in plain Python."""
 
 import copy
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -17,12 +20,15 @@ import numpy as np
 from jaxmice.engine import compiling, streams
 from jaxmice.engine.precision import precision_scope
 from jaxmice.engine.problem import Problem, Step
-from jaxmice.engine.visit import Trace, blank_state
+from jaxmice.engine.visit import Trace, blank_state, signature
 from jaxmice.errors import RunError
 from jaxmice.events import EventLog
 
 MAX_BAD = 0.01
 """Share of a target's imputed cells that may be non-finite before a run is stopped."""
+
+WORTH_A_CORE = 100_000
+"""Cells of a column, over chains and data sets, that are worth a core of their own."""
 
 Progress = Callable[[int, str], None]
 """Called after every visit with the iteration and the block."""
@@ -89,6 +95,10 @@ class Session:
                 self._roots = np.broadcast_to(self._roots[0], self._roots.shape)
         size: int = chunk_chains or _affordable(problem, len(self.chains), precision, device)
         n_chunks = -(-len(self.chains) // size)
+        # Chunks that would not fit into memory together run one after another.
+        self._together = chunk_chains is None and n_chunks == 1
+        if self._together:
+            n_chunks = _split(problem, len(self.chains), self._n_cores)
         # Equal chunks share one program; the last is filled up with further chains.
         size = -(-len(self.chains) // n_chunks)
         last = int(self.chains[-1])
@@ -103,6 +113,44 @@ class Session:
 
     def _scope(self) -> Any:
         return precision_scope(self.precision, self.device)
+
+    @property
+    def _n_cores(self) -> int:
+        """Cores of a CPU that this process may use; one where the device is another."""
+        if (self.device or jax.devices()[0]).platform != "cpu":
+            return 1
+        get = getattr(os, "sched_getaffinity", None)
+        return len(get(0)) if get else os.cpu_count() or 1
+
+    def _in_threads(self, work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+        """Do some work on all parts, each on a core: XLA runs most of a visit on one."""
+        default = getattr(jax.config, "jax_default_device")  # noqa: B009 (mypy lacks it)
+
+        def scoped(part: Any) -> Any:
+            # What a thread sees of JAX's settings is not what its parent set for itself.
+            with jax.default_device(default), self._scope():
+                return work(part)
+
+        with ThreadPoolExecutor(min(len(parts), self._n_cores)) as pool:
+            return list(pool.map(scoped, parts))
+
+    def _compile(self) -> None:
+        """Compile what was never compiled, several programs at a time."""
+        chunk, new = self._chunks[0], {}
+        for step in self.problem.steps:
+            if self._name(step) in chunk.states:
+                continue
+            own = (self._signature(step, chunk), self.precision, self.device)
+            if own not in _COMPILED:
+                new[own] = step
+        _COMPILED.update(new)
+        if len(new) > 1 and self._n_cores > 1:
+
+            def compile_one(step: Step) -> None:
+                visit, arguments, options = self._call(step, chunk, self._blank_state(step, chunk))
+                visit.lower(*arguments, **options).compile()
+
+            self._in_threads(compile_one, list(new.values()))
 
     def advance(
         self,
@@ -125,6 +173,8 @@ class Session:
         last = self.iteration + n_iterations
         with self._scope(), _interruptible() as interrupted:
             self._begin(read=n_iterations == 0 or self.problem.reads_chains)
+            if n_iterations:
+                self._compile()
             for _ in range(n_iterations):
                 self.iteration += 1
                 traces = [self._visit(step, progress) for step in self.problem.steps]
@@ -167,6 +217,11 @@ class Session:
         """Return block and targets of a visit: visits of the same share their state."""
         return step.block, "+".join(step.targets)
 
+    def _signature(self, step: Step, chunk: Chunk) -> Any:
+        return signature(
+            step.method, self.problem.data, step.spec, chunk.columns, uses_means=step.uses_means
+        )
+
     def _blank_state(self, step: Step, chunk: Chunk) -> Any:
         return blank_state(
             step.method,
@@ -182,32 +237,47 @@ class Session:
 
     def _visit(self, step: Step, progress: Progress | None) -> list[Trace]:
         """Visit one target in all chains."""
-        problem, traces = self.problem, []
-        options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
-        key = block, name = self._name(step)
-        visit = compiling.visit(wide=sum(step.spec.widths) > compiling.WIDE)
-        for chunk in self._chunks:
-            first = key not in chunk.states
-            if first:
-                chunk.states[key] = self._blank_state(step, chunk)
-            n_steps, fresh = step.method.schedule(first=first)
-            chunk.columns, drawn, chunk.states[key], trace = visit(
-                self._keys(chunk, self.iteration, f"{block}/{name}", step.number),
-                step.method,
-                problem.data,
-                step.spec,
-                chunk.columns,
-                chunk.states[key],
-                np.asarray(fresh),
-                np.asarray(n_steps),
-                **options,
-            )
-            chunk.drawn.update(zip(step.targets, drawn, strict=True))
-            traces.append(self._follow(chunk, step, trace))
+        if self._together and len(self._chunks) > 1:
+            traces = self._in_threads(partial(self._finish_chunk, step), self._chunks)
+        else:
+            traces = [self._visit_chunk(step, chunk) for chunk in self._chunks]
         if progress is not None:
             jax.block_until_ready(traces)
             progress(self.iteration, step.block)
         return traces
+
+    def _visit_chunk(self, step: Step, chunk: Chunk) -> Trace:
+        key = self._name(step)
+        first = key not in chunk.states
+        state = self._blank_state(step, chunk) if first else chunk.states[key]
+        visit, arguments, options = self._call(step, chunk, state, first=first)
+        chunk.columns, drawn, chunk.states[key], trace = visit(*arguments, **options)
+        chunk.drawn.update(zip(step.targets, drawn, strict=True))
+        return self._follow(chunk, step, trace)
+
+    def _finish_chunk(self, step: Step, chunk: Chunk) -> Trace:
+        """Visit one target in some chains and wait: else one core would do what all ask for."""
+        return jax.block_until_ready(self._visit_chunk(step, chunk))
+
+    def _call(
+        self, step: Step, chunk: Chunk, state: Any, *, first: bool = True
+    ) -> tuple[Any, tuple[Any, ...], dict[str, bool]]:
+        """Return the compiled visit of a step, and what it is called with."""
+        problem, (block, name) = self.problem, self._name(step)
+        n_steps, fresh = step.method.schedule(first=first)
+        arguments = (
+            self._keys(chunk, self.iteration, f"{block}/{name}", step.number),
+            step.method,
+            problem.data,
+            step.spec,
+            chunk.columns,
+            state,
+            np.asarray(fresh),
+            np.asarray(n_steps),
+        )
+        visit = compiling.visit(wide=sum(step.spec.widths) > compiling.WIDE)
+        options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
+        return visit, arguments, options
 
     def _follow(self, chunk: Chunk, step: Step, trace: Trace) -> Trace:
         """Process what a visit drew, and compute what depends on it."""
@@ -489,6 +559,20 @@ def _place(problem: Problem) -> Problem:
     if between is not None:
         between = replace(between, values=values, steps=processors)
     return replace(problem, data=data, steps=steps, start=start, between=between)
+
+
+def _split(problem: Problem, m: int, n_cores: int) -> int:
+    """Return a number of chunks that gives the cores enough work each.
+
+    The chunks are equal, so that none is filled up.
+    """
+    R, _, K, B = problem.data.observed.shape
+    most = min(n_cores, m, R * m * K * B // WORTH_A_CORE)
+    return max((n for n in range(2, most + 1) if m % n == 0), default=1)
+
+
+_COMPILED: set[Any] = set()
+"""Signatures of the visits that this process compiled."""
 
 
 def _affordable(problem: Problem, m: int, precision: str, device: Any) -> int:

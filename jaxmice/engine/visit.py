@@ -346,12 +346,24 @@ def blank_state(
     leave_one_out: bool,
 ) -> Any:
     """Return a state of zeros in the shapes of a method's own."""
-    leaves, structure = jax.tree.flatten((method, data, spec, columns))
-    key = (structure, uses_means, *(getattr(leaf, "shape", ()) for leaf in leaves))
-    key = (*key, columns.dtype)
+    key = signature(method, data, spec, columns, uses_means=uses_means)
     if key not in _STATES:
         _STATES[key] = _state_shapes(method, data, spec, columns, uses_means, leave_one_out)
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _STATES[key])
+
+
+def signature(
+    method: Method,
+    data: Data,
+    spec: Spec,
+    columns: Float[Array, "R m c K B"],
+    *,
+    uses_means: bool,
+) -> Any:
+    """Return what tells the programs of two visits apart."""
+    leaves, structure = jax.tree.flatten((method, data, spec, columns))
+    shapes = (getattr(leaf, "shape", ()) for leaf in leaves)
+    return structure, uses_means, *shapes, columns.dtype
 
 
 _STATES: dict[Any, Any] = {}

@@ -97,7 +97,7 @@ def normal_tail(u: Float[Array, "*n"], lower: Float[Array, "*n"]) -> Float[Array
     where it is small. Where it would underflow, its logarithm is inverted instead.
     """
     near = upper_quantile(u * upper_tail(lower))
-    x = _beyond(near, u, lower, lambda u: _far(jnp.log(u), lower))
+    x = _beyond(near, u, lower, lambda u, lower: _far(jnp.log(u), lower))
     return jnp.maximum(x, lower)
 
 
@@ -111,8 +111,12 @@ def truncated_normals(
     flip, low, high = _outwards(lower, upper)
     q_high = upper_tail(high)
     near = upper_quantile(q_high + u * (upper_tail(low) - q_high))
-    share = jnp.exp(_log_ratio(low, high))
-    x = _beyond(near, u, low, lambda u: _far(jnp.log(share + u * (1 - share)), low))
+
+    def solve(u: Float[Array, "*n"], low: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        share = jnp.exp(_log_ratio(low, high))
+        return _far(jnp.log(share + u * (1 - share)), low)
+
+    x = _beyond(near, u, low, solve)
     x = jnp.clip(x, low, high)
     return jnp.where(flip, -x, x)
 
@@ -121,10 +125,13 @@ def log_interval(lower: Float[Array, "*n"], upper: Float[Array, "*n"]) -> Float[
     """Return the log probability that a standard normal variate falls in an interval."""
     _, low, high = _outwards(lower, upper)
     near = jnp.log(upper_tail(low) - upper_tail(high))
-    out = jnp.maximum(low, FAR)
-    log_tail = -0.5 * out**2 - jnp.log(out) + _mills(out) - 0.5 * jnp.log(2 * jnp.pi)
-    far = log_tail + jnp.log(-jnp.expm1(_log_ratio(low, high)))
-    return jnp.where(low < FAR, near, far)
+
+    def solve(_: Float[Array, "*n"], low: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        out = jnp.maximum(low, FAR)
+        log_tail = -0.5 * out**2 - jnp.log(out) + _mills(out) - 0.5 * jnp.log(2 * jnp.pi)
+        return log_tail + jnp.log(-jnp.expm1(_log_ratio(low, high)))
+
+    return _beyond(near, near, low, solve)
 
 
 def upper_quantile(p: Float[Array, "*n"]) -> Float[Array, "*n"]:
@@ -173,15 +180,18 @@ def _beyond(
     near: Float[Array, "*n"],
     u: Float[Array, "*n"],
     lower: Float[Array, "*n"],
-    solve: Callable[[Float[Array, "*n"]], Float[Array, "*n"]],
+    solve: Callable[[Float[Array, "*n"], Float[Array, "*n"]], Float[Array, "*n"]],
 ) -> Float[Array, "*n"]:
-    """Solve for the variates whose bound is beyond `FAR`; the others are ``near``."""
+    """Solve for the values whose bound is beyond `FAR`; the others are ``near``.
+
+    ``solve`` is given the uniforms and the bounds.
+    """
     far = lower >= FAR
 
     def replace(_: Int[Array, ""], x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        return jnp.where(far, solve(x), x)
+        return jnp.where(far, solve(x, jnp.where(far, lower, x)), x)
 
-    # A loop of no turns where no bound is far, which is nearly always; the uniforms pass
+    # A loop of no turns where no bound is far, which is nearly always; what is read passes
     # through it, or XLA would take the work out of the loop.
     return lax.fori_loop(0, jnp.any(far).astype(int), replace, jnp.where(far, u, near))
 

@@ -102,7 +102,7 @@ def run(
         def draw(k: Int[Array, ""]) -> Float[Array, "K B"]:
             return uniforms(key, counter + 1 + k, y.shape, dtype)
 
-        u = once(n_steps, lambda: jax.vmap(draw)(jnp.arange(c + 1)), per_row)
+        u = once(n_steps, lambda: jax.vmap(draw)(jnp.arange(c)), per_row[1:])
         eta = latent.predictors(parameters.regressions, target)
         g = once(
             n_steps,
@@ -147,7 +147,7 @@ def noise_of(
 
 
 def draw_latents(
-    u: Float[Array, "c+1 K B"],
+    u: Float[Array, "c K B"],
     eta: Float[Array, "c K B"],
     winner: Float[Array, "K B"],
     y: Float[Array, "K B"],
@@ -157,22 +157,34 @@ def draw_latents(
     """Draw the losers given the winner, then the winner given the losers.
 
     Returns the winner, and the g of every category but the reference, zero in rows that
-    are not fitted.
+    are not fitted. A row has c variates: turn k draws category k, or the one after it where
+    the winner comes no later than k; the last turn draws what is left, the winner if it is
+    not the reference.
     """
     c = eta.shape[0]
-    zero = jnp.zeros_like(winner)
     highest = jnp.where(y > 0, winner, 0)
-    losers, bound, mean = [], zero, zero
+    bound, own = jnp.zeros_like(winner), jnp.zeros_like(winner)
+    drawn = []
+    for k in range(c - 1):
+        later = (y > 0) & (y <= k + 1)
+        mean = jnp.where(later, eta[k + 1], eta[k])
+        seen = jnp.where(later, categories.seen[k + 1], categories.seen[k])
+        loser = mean - normal_tail(u[k], mean - jnp.where(seen, highest, jnp.inf))
+        drawn.append(loser)
+        bound = jnp.where(seen, jnp.maximum(bound, loser), bound)
     for k in range(c):
-        top = jnp.where(categories.seen[k], highest, jnp.inf)
-        loser = eta[k] - normal_tail(u[k], eta[k] - top)
-        losers.append(loser)
-        rival = (y != k + 1) & categories.seen[k]
-        bound = jnp.maximum(bound, jnp.where(rival, loser, 0))
-        mean = jnp.where(y == k + 1, eta[k], mean)
-    wins = mean + normal_tail(u[c], bound - mean)
-    rows = [jnp.where(y > 0, wins, 0)]
-    rows += [jnp.where(y == k + 1, wins, losers[k]) for k in range(c)]
+        own = jnp.where(y == k + 1, eta[k], own)
+    wins = y > 0
+    mean = jnp.where(wins, own, eta[-1])
+    side = jnp.where(wins, 1, -1).astype(u.dtype)
+    limit = jnp.where(wins, bound, jnp.where(categories.seen[-1], 0, jnp.inf))
+    last = mean + side * normal_tail(u[-1], side * (limit - mean))
+    drawn.append(last)
+    rows = [jnp.where(wins, last, 0)]
+    for k in range(c):
+        # Drawn in turn k, or in the turn before where the winner comes earlier.
+        loser = jnp.where(wins & (y < k + 1), drawn[k - 1], drawn[k]) if k else drawn[0]
+        rows.append(jnp.where(y == k + 1, last, loser))
     return jnp.where(ry, jnp.stack(rows), 0)
 
 

@@ -23,7 +23,7 @@ def test_burnin_of_2l_norm_reaches_the_posterior_of_the_spread() -> None:
         2,
         precision="float64",
         device=None,
-        chunk_chains=None,
+        chunk_chains=200,
         events=EventLog(),
     )
     session.advance(1)

@@ -105,7 +105,7 @@ def test_latent_variables_belong_to_their_categories() -> None:
     """The largest is that of the category; categories without values bound nothing."""
     rng = np.random.default_rng(2)
     y = jnp.asarray(rng.integers(0, 3, (50, 4)).astype(float))
-    u = jnp.asarray(rng.uniform(size=(4, 50, 4)))
+    u = jnp.asarray(rng.uniform(size=(3, 50, 4)))
     eta = jnp.asarray(3 * rng.normal(size=(3, 50, 4)))
     ry = jnp.ones((50, 4), bool)
     categories = nm.Categories(jnp.asarray(0), jnp.array([True, True, False]))
