@@ -98,26 +98,21 @@ def fit(rows: Rows, *, binary: bool) -> Evidence:
     that it does not add up over clusters. A cluster needs at least two rows with a value
     more than there are columns in the equation of y, or its variance could vanish.
     """
-    dtype, p = rows.y.dtype, len(rows.x)
+    dtype = rows.y.dtype
     count = cluster_sums((rows.selected & rows.layout.row_live)[None].astype(dtype), rows.layout)
     enough = count[0] >= jnp.sum(rows.explains) + 2
-    live = jnp.concatenate([rows.explains, rows.selects, jnp.array([not binary, True])])
-    penalty = jnp.full((2 * p + 2,), RIDGE, dtype).at[-1].set(ATANH_RHO_DEVIATION**-2)
-    penalty = jnp.where(live, penalty, 1)
-
-    def log_likelihood(theta: Float[Array, "J D"]) -> _Point:
-        value, gradient, hessian = _by_cluster(theta, rows, binary=binary)
-        gradient = jnp.where(live & enough[:, None], gradient, 0)
-        hessian = jnp.where(live[:, None] & live & enough[:, None, None], hessian, 0)
-        return _Point(theta, jnp.where(enough, value, 0), gradient, hessian)
+    live, penalty = weak_prior(rows, binary=binary)
 
     def penalised(theta: Float[Array, "J D"], _: _Point) -> _Point:
-        at = log_likelihood(theta)
+        value, gradient, hessian = _by_cluster(theta, rows, binary=binary)
+        value = jnp.where(enough, value, 0)
+        gradient = jnp.where(live & enough[:, None], gradient, 0)
+        hessian = jnp.where(live[:, None] & live & enough[:, None, None], hessian, 0)
         return _Point(
             theta,
-            theta**2 @ penalty / 2 - at.value,
-            penalty * theta - at.gradient,
-            jnp.diag(penalty) - at.hessian,
+            theta**2 @ penalty / 2 - value,
+            penalty * theta - gradient,
+            jnp.diag(penalty) - hessian,
         )
 
     start = jnp.zeros((len(enough), len(live)), dtype)
@@ -128,18 +123,31 @@ def fit(rows: Rows, *, binary: bool) -> Evidence:
         jnp.broadcast_to(jnp.diag(penalty), (*start.shape, len(live))),
     )
     best, done = minimise_all(penalised, nowhere, MAX_STEPS, TOLERANCE)
-    at = log_likelihood(best.theta)
     lower, half = eliminate(jnp.moveaxis(best.hessian, 0, -1), best.gradient.T[:, None])
     convex = jnp.all(jnp.diagonal(lower) > 0, axis=1)
     near = done | (convex & (jnp.sum(half[:, 0] ** 2, axis=0) < FAILED))
-    fitted = enough & near & jnp.all(jnp.isfinite(at.hessian), axis=(1, 2))
-    information, linear = _concave(at, fitted)
+    fitted = enough & near & jnp.all(jnp.isfinite(best.hessian), axis=(1, 2))
+    information, linear = _concave(
+        best.theta, penalty * best.theta - best.gradient, best.hessian - jnp.diag(penalty), fitted
+    )
     return Evidence(best.theta.T, jnp.moveaxis(information, 0, -1), linear.T, fitted)
 
 
-def _concave(at: _Point, fitted: Bool[Array, " J"]) -> tuple[Array, Array]:
+def weak_prior(rows: Rows, *, binary: bool) -> tuple[Bool[Array, " D"], Float[Array, " D"]]:
+    """Return which parameters the model has, and the precision of the penalty (1 elsewhere)."""
+    live = jnp.concatenate([rows.explains, rows.selects, jnp.array([not binary, True])])
+    penalty = jnp.full(live.shape, RIDGE, rows.y.dtype).at[-1].set(ATANH_RHO_DEVIATION**-2)
+    return live, jnp.where(live, penalty, 1)
+
+
+def _concave(
+    theta: Float[Array, "J D"],
+    gradient: Float[Array, "J D"],
+    information: Float[Array, "J D D"],
+    fitted: Bool[Array, " J"],
+) -> tuple[Array, Array]:
     """Return the information and the linear term, zero where the function is not concave."""
-    information = jnp.where(fitted[:, None, None], -at.hessian, 0)
+    information = jnp.where(fitted[:, None, None], information, 0)
     diagonal = jnp.diagonal(information, axis1=1, axis2=2)
     scale = jnp.where(diagonal > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1)), 0)
     inverse = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
@@ -149,11 +157,11 @@ def _concave(at: _Point, fitted: Bool[Array, " J"]) -> tuple[Array, Array]:
     kept = vectors * scale[:, :, None]
     information = jnp.einsum("jik,jk,jlk->jil", kept, values, kept, precision="highest")
     # Of the gradient only what the kept directions can answer.
-    gradient = jnp.where(fitted[:, None], at.gradient, 0) * inverse
+    gradient = jnp.where(fitted[:, None], gradient, 0) * inverse
     gradient = jnp.einsum("jik,ji->jk", vectors, gradient, precision="highest")
     gradient = jnp.where(values > 0, gradient, 0)
     gradient = jnp.einsum("jik,jk->ji", kept, gradient, precision="highest")
-    linear = jnp.einsum("jik,jk->ji", information, at.theta, precision="highest")
+    linear = jnp.einsum("jik,jk->ji", information, theta, precision="highest")
     return information, linear + gradient
 
 
