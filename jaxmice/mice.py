@@ -81,8 +81,9 @@ def mice(
     precision
         ``"float64"`` (the default on a CPU) or ``"float32"`` (the default elsewhere).
     chunk_chains
-        Chains to run together; by default as many as fit into memory. It does not
-        change the result.
+        Chains to run together; by default as many as fit into memory, and on a CPU those of
+        a large run in equal parts at the same time, one on each core. It does not change the
+        result.
     progress
         True shows a bar; a function is called with iteration and block.
     checkpoint

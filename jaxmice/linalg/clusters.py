@@ -31,13 +31,23 @@ class Layout(eqx.Module):
 def cluster_products(
     u: Float[Array, "a K B"], v: Float[Array, "c K B"], layout: Layout
 ) -> Float[Array, "a c J"]:
-    """Return the cross products of two sets of columns within every cluster."""
-    blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
+    """Return the cross products of two sets of columns within every cluster.
+
+    Of two large sets, one that differs between chains comes first: the second is copied.
+    """
+    if 1 in (len(u), len(v)):
+        # A sum copies neither.
+        blocks = jnp.sum(u * v, axis=-1).T.reshape(u.shape[1], len(u), len(v))
+    else:
+        blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
     return jnp.moveaxis(over_blocks(blocks, layout), 0, -1)
 
 
 def total_products(u: Float[Array, "a K B"], v: Float[Array, "c K B"]) -> Float[Array, "a c"]:
-    """Return the cross products of two sets of columns over all rows."""
+    """Return the cross products of two sets of columns over all rows.
+
+    A set that differs between chains comes first: the second is copied.
+    """
     flat, other = (a.reshape(len(a), a.shape[1] * a.shape[2]) for a in (u, v))
     return jnp.matmul(flat, other.T, precision="highest")
 

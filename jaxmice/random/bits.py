@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
+from jaxmice.random.logarithm import log
+
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
@@ -172,7 +174,7 @@ def box_muller(radius: Float[Array, "*n"], angle: Float[Array, "*n"]) -> Float[A
     faster than inversion in double precision.
     """
     # cos(pi v) = 1 - 2 sin(pi v / 2)^2, and half a turn is enough for its law.
-    return jnp.sqrt(-2 * jnp.log(radius)) * (1 - 2 * _sine(angle) ** 2)
+    return jnp.sqrt(-2 * log(radius)) * (1 - 2 * _sine(angle) ** 2)
 
 
 def box_muller_pair(
@@ -181,7 +183,7 @@ def box_muller_pair(
     """Turn pairs of uniforms on (0, 1) into two independent standard normals each."""
     # Cosine and sine of a full turn from the sine of half of it.
     sine = _sine(2 * angle - 1)
-    length = jnp.sqrt(-2 * jnp.log(radius))
+    length = jnp.sqrt(-2 * log(radius))
     square = sine * sine
     across = 2 * sine * jnp.sqrt(jnp.maximum(1 - square, 0))
     return length * (1 - 2 * square), length * across

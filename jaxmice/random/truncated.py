@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxmice.random.logarithm import log
+
 FAR = 10.0
 """Beyond so many standard deviations probabilities are kept as logarithms."""
 
@@ -124,7 +126,8 @@ def truncated_normals(
 def log_interval(lower: Float[Array, "*n"], upper: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """Return the log probability that a standard normal variate falls in an interval."""
     _, low, high = _outwards(lower, upper)
-    near = jnp.log(upper_tail(low) - upper_tail(high))
+    share = upper_tail(low) - upper_tail(high)
+    near = jnp.where(share > 0, log(share), -jnp.inf)
 
     def solve(_: Float[Array, "*n"], low: Float[Array, "*n"]) -> Float[Array, "*n"]:
         out = jnp.maximum(low, FAR)
@@ -142,7 +145,7 @@ def upper_quantile(p: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """
     q = 0.5 - p
     near = 0.180625 - q * q
-    out = jnp.sqrt(-jnp.log(jnp.minimum(p, 1 - p)))
+    out = jnp.sqrt(-log(jnp.minimum(p, 1 - p)))
     end = out > 5
     far = jnp.where(end, out - 5, out - 1.6)
     top, bottom = (

@@ -98,11 +98,11 @@ def read_outcome(g: Float[Array, "K B"], target: Target, sums: Sums) -> Outcome:
     def by_cluster(columns: Float[Array, "c K B"]) -> Float[Array, "c J"]:
         return cluster_products(columns, outcome, layout)[:, 0]
 
-    def total(columns: Float[Array, "c K B"]) -> Float[Array, " c"]:
-        return total_products(columns, outcome)[:, 0]
-
     z = [by_cluster(part) for part in (target.z_shared, target.z_chain) if part.shape[0]]
-    f = [total(part) for part in (target.f_shared, target.f_chain) if part.shape[0]]
+    f = [
+        *(total_products(outcome, part)[0] for part in (target.f_shared,) if part.shape[0]),
+        *(total_products(part, outcome)[:, 0] for part in (target.f_chain,) if part.shape[0]),
+    ]
     q = sums.z_live.shape[0]
     k = solve_lower_pseudo(sums.root, jnp.concatenate(z)[:, None])[:, 0] if q else sums.k
     s = jnp.concatenate(f) if f else sums.s

@@ -173,8 +173,22 @@ def _blocks(
     columns: list[Float[Array, "_ K B"]],
     products: Callable[..., Array],
 ) -> Float[Array, "_ _ *J"]:
-    """Assemble cross products from shared and chain parts, leaving out empty ones."""
-    rows = [part for part in rows if part.shape[0]] or rows[:1]
-    columns = [part for part in columns if part.shape[0]]
-    made = [[products(row, column) for column in columns] for row in rows]
-    return jnp.concatenate([jnp.concatenate(line, axis=1) for line in made], axis=0)
+    """Assemble cross products from shared and chain parts, leaving out empty ones.
+
+    Parameters
+    ----------
+    rows, columns
+        The shared part, then the part by chain.
+    products
+        Cross products; cheapest where the part by chain comes first.
+    """
+
+    def cross(i: int, j: int) -> Float[Array, "_ _ *J"]:
+        if i < j:
+            return jnp.swapaxes(products(columns[j], rows[i]), 0, 1)
+        return products(rows[i], columns[j])
+
+    own = [i for i in range(2) if rows[i].shape[0]] or [0]
+    others = [j for j in range(2) if columns[j].shape[0]]
+    lines = [jnp.concatenate([cross(i, j) for j in others], axis=1) for i in own]
+    return jnp.concatenate(lines, axis=0)
