@@ -20,7 +20,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from jaxmice.linalg import eliminate, solve_lower_transposed
@@ -188,8 +187,7 @@ def _evaluate(
     log_det = 2 * sum((jnp.sum(jnp.log(lower[i, i])) for i in range(q)), jnp.zeros((), k.dtype))
 
     P = S + jnp.einsum("iaj,ibj->ab", W_K, W_K, precision="highest")
-    chol = jnp.linalg.cholesky(P)
-    half = solve_triangular(chol, jnp.eye(p, dtype=k.dtype), lower=True)
+    chol, half = eliminate(P, jnp.eye(p, dtype=k.dtype))
     h = s + jnp.einsum("iaj,ij->a", W_K, w, precision="highest")
     beta = half.T @ (half @ h)
     e = w - jnp.einsum("iaj,a->ij", W_K, beta, precision="highest")
@@ -232,8 +230,7 @@ def moments(information: Information) -> Float[Array, "q q"]:
     R, K, k, S, s = information
     q, p = K.shape[:2]
     P = S + jnp.einsum("iaj,ibj->ab", K, K, precision="highest")
-    chol = jnp.linalg.cholesky(P)
-    half = solve_triangular(chol, jnp.eye(p, dtype=k.dtype), lower=True)
+    half = eliminate(P, jnp.eye(p, dtype=k.dtype))[1]
     inverse = half.T @ half
     beta = inverse @ (s + jnp.einsum("iaj,ij->a", K, k, precision="highest"))
     v = k - jnp.einsum("iaj,a->ij", K, beta, precision="highest")

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
-from jaxmice.linalg.small import UNROLLED
+from jaxmice.linalg.small import UNROLLED, eliminate, solve_lower_transposed
 
 
 class Eliminated(NamedTuple):
@@ -20,13 +19,13 @@ class Eliminated(NamedTuple):
 
     ``inverse[i]`` is ``1 / l[i, i]``, ``below[i]`` column i of l below its diagonal,
     ``(q - i - 1, *batch)``, and ``solved[i]`` row i of the solution, ``(k, *batch)``.
-    Above `UNROLLED` rows ``whole`` holds l with the batch axes first instead.
+    Above `UNROLLED` rows ``whole`` holds l instead.
     """
 
     inverse: list[Float[Array, "*batch"]]
     below: list[Float[Array, "_ *batch"]]
     solved: list[Float[Array, "k *batch"]]
-    whole: Float[Array, "*batch q q"] | None
+    whole: Float[Array, "q q *batch"] | None
 
 
 def forward(
@@ -46,8 +45,8 @@ def forward(
     """
     q = a.shape[0]
     if q > UNROLLED:
-        whole = jnp.linalg.cholesky(jnp.moveaxis(a, (0, 1), (-2, -1)))
-        return Eliminated([], [], list(_library_solve(whole, rhs, trans=0)), whole)
+        whole, half = eliminate(a, rhs)
+        return Eliminated([], [], list(half), whole)
     inverse, below, solved = [], [], []
     work = jnp.concatenate([a, rhs], axis=1)
     for i in range(q):
@@ -66,7 +65,7 @@ def backward(
 ) -> list[Float[Array, "*batch"]]:
     """Solve ``l' x = rhs``; ``rhs[i]`` is row i."""
     if l.whole is not None:
-        return list(_library_solve(l.whole, jnp.stack(rhs)[:, None], trans=1)[:, 0])
+        return list(solve_lower_transposed(l.whole, jnp.stack(rhs)[:, None])[:, 0])
     q = len(rhs)
     solved = list(rhs)
     for i in reversed(range(q)):
@@ -75,11 +74,3 @@ def backward(
             row = row - l.below[i][k - i - 1] * solved[k]
         solved[i] = row * l.inverse[i]
     return solved
-
-
-def _library_solve(
-    whole: Float[Array, "*batch q q"], rhs: Float[Array, "q k *batch"], trans: int
-) -> Float[Array, "q k *batch"]:
-    right = jnp.moveaxis(rhs, (0, 1), (-2, -1))
-    solved = solve_triangular(whole, right, lower=True, trans=trans)
-    return jnp.moveaxis(solved, (-2, -1), (0, 1))

@@ -2,11 +2,15 @@
 
 A stack has shape ``(q, q, ...)``: the matrix first, the batch (clusters) last. Up to
 `UNROLLED` rows every operation is a short sequence of elementwise array operations,
-which is many times faster than a library call per matrix; above it the library is used.
+which is many times faster than a library call per matrix; above it they are in a loop.
+
+The library is not called at all, for single matrices neither, since ``vmap`` makes stacks
+of them: jaxlib hands parts of a large stack to the threads that it may be running on, and
+two calls at once then wait for each other forever on two processors (jaxlib 0.10).
 """
 
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
+from jax import lax
 from jaxtyping import Array, Float
 
 UNROLLED = 8
@@ -17,6 +21,8 @@ def eliminate(
     a: Float[Array, "q q *batch"],
     rhs: Float[Array, "q k *batch"],
     tolerance: float = 0.0,
+    *,
+    loop: bool = False,
 ) -> tuple[Float[Array, "q q *batch"], Float[Array, "q k *batch"]]:
     """Factor symmetric matrices and solve with the factor, in one sweep.
 
@@ -30,6 +36,8 @@ def eliminate(
     tolerance
         A pivot not above this fraction of the matrix's own diagonal entry counts as
         zero: its column of the factor and its row of the solution are zero.
+    loop
+        Never write the operations out: for what is not done often, to compile faster.
 
     Returns
     -------
@@ -39,8 +47,8 @@ def eliminate(
     q = a.shape[0]
     if q == 0:
         return a, rhs
-    if q > UNROLLED:
-        return _eliminate_library(a, rhs, tolerance)
+    if loop or q > UNROLLED:
+        return _eliminate_in_loop(a, rhs, tolerance)
     diagonal = [a[i, i] for i in range(q)]
     work = jnp.concatenate([a, rhs], axis=1)
     columns, solved = [], []
@@ -58,39 +66,45 @@ def eliminate(
     return jnp.stack(columns, axis=1), jnp.stack(solved)
 
 
-def _eliminate_library(
+def _eliminate_in_loop(
     a: Float[Array, "q q *batch"], rhs: Float[Array, "q k *batch"], tolerance: float
 ) -> tuple[Float[Array, "q q *batch"], Float[Array, "q k *batch"]]:
-    """Do the same with a loop over columns of library-sized matrices."""
+    """Do the same row by row in a loop."""
     q = a.shape[0]
-    diagonal = jnp.stack([a[i, i] for i in range(q)])
-    work = jnp.concatenate([a, rhs], axis=1)
-    index = jnp.arange(q + rhs.shape[1]).reshape(-1, *[1] * (a.ndim - 2))
-    rows = []
-    for i in range(q):
-        pivot = work[i, i]
-        positive = pivot > tolerance * diagonal[i]
+    number = jnp.arange(q)
+    column = jnp.arange(q + rhs.shape[1]).reshape(-1, *[1] * (a.ndim - 2))
+
+    def step(work: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        i, diagonal = at
+        row = work[i]
+        pivot = row[i]
+        positive = pivot > tolerance * diagonal
         scale = jnp.where(positive, 1 / jnp.sqrt(jnp.where(positive, pivot, 1)), 0)
-        row = jnp.where(index >= i, work[i] * scale, 0)
-        rows.append(row)
-        work = work - row[:q, None] * row[None]
-    stacked = jnp.stack(rows)
-    return jnp.swapaxes(stacked[:, :q], 0, 1), stacked[:, q:]
+        row = jnp.where(column >= i, row * scale, 0)
+        return work - row[:q, None] * row[None], row
+
+    work = jnp.concatenate([a, rhs], axis=1)
+    rows = lax.scan(step, work, (number, a[number, number]))[1]
+    return jnp.swapaxes(rows[:, :q], 0, 1), rows[:, q:]
 
 
-def cholesky(a: Float[Array, "q q *batch"]) -> Float[Array, "q q *batch"]:
+def cholesky(a: Float[Array, "q q *batch"], *, loop: bool = False) -> Float[Array, "q q *batch"]:
     """Return lower Cholesky factors of positive definite matrices."""
-    return eliminate(a, a[:, :0])[0]
+    return eliminate(a, a[:, :0], loop=loop)[0]
 
 
 def solve_lower(
     l: Float[Array, "q q *batch"],  # noqa: E741 (the textbook's name)
     b: Float[Array, "q k *batch"],
+    *,
+    loop: bool = False,
 ) -> Float[Array, "q k *batch"]:
     """Solve ``l x = b`` for lower triangular ``l``."""
     q = l.shape[0]
-    if q > UNROLLED:
-        return _library_solve(l, b, trans=0)
+    if q == 0:
+        return b
+    if loop or q > UNROLLED:
+        return _solve_in_loop(jnp.swapaxes(l, 0, 1), b, backward=False)
     rows: list[Array] = []
     for i in range(q):
         row = b[i]
@@ -112,11 +126,15 @@ def solve_lower_pseudo(
 def solve_lower_transposed(
     l: Float[Array, "q q *batch"],  # noqa: E741
     b: Float[Array, "q k *batch"],
+    *,
+    loop: bool = False,
 ) -> Float[Array, "q k *batch"]:
     """Solve ``l' x = b`` for lower triangular ``l``."""
     q = l.shape[0]
-    if q > UNROLLED:
-        return _library_solve(l, b, trans=1)
+    if q == 0:
+        return b
+    if loop or q > UNROLLED:
+        return _solve_in_loop(l, b, backward=True)
     rows: list[Array] = [b[0]] * q
     for i in reversed(range(q)):
         row = b[i]
@@ -126,12 +144,17 @@ def solve_lower_transposed(
     return jnp.stack(rows)
 
 
-def _library_solve(
-    l: Float[Array, "q q *batch"],  # noqa: E741
-    b: Float[Array, "q k *batch"],
-    trans: int,
+def _solve_in_loop(
+    lines: Float[Array, "q q *batch"], b: Float[Array, "q k *batch"], *, backward: bool
 ) -> Float[Array, "q k *batch"]:
-    first = jnp.moveaxis(l, (0, 1), (-2, -1))
-    right = jnp.moveaxis(b, (0, 1), (-2, -1))
-    solved = solve_triangular(first, right, lower=True, trans=trans)
-    return jnp.moveaxis(solved, (-2, -1), (0, 1))
+    """Solve, where ``lines[i]`` is what the other equations have of unknown i."""
+    number = jnp.arange(len(b))
+    place = number.reshape(-1, *[1] * (b.ndim - 2))
+
+    def step(left: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        i, line = at
+        row = left[i] / line[i]
+        others = jnp.where(place == i, 0, line)
+        return left - others[:, None] * row[None], row
+
+    return lax.scan(step, b, (number, lines), reverse=backward)[1]

@@ -5,10 +5,9 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Key
 
-from jaxmice.linalg import total_products
+from jaxmice.linalg import eliminate, total_products
 from jaxmice.methods._matching import Matching
 from jaxmice.methods.norm import Norm, predictions
 from jaxmice.samplers import linear
@@ -94,7 +93,7 @@ def canonical_score(target: Target, n_categories: int) -> Float[Array, " c"]:
     total = total_products(X, X) + jnp.diag(jnp.where(varies, kappa * square, 1))
     root = jnp.sqrt(jnp.maximum(size, 1))
     between = total_products(X, D) / root
-    half = solve_triangular(jnp.linalg.cholesky(total), between, lower=True)
+    half = eliminate(total, between, loop=True)[1]
     score = jnp.linalg.eigh(half.T @ half)[1][:, -1] / root * jnp.sqrt(n)
     # An eigenvector has no sign of its own; its skewness gives it one on every machine.
     return jnp.where(jnp.sum(size * score**3) < 0, -score, score)

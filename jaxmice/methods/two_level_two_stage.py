@@ -8,7 +8,7 @@ from jax.scipy.special import digamma, polygamma
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.linalg import to_rows
+from jaxmice.linalg import eliminate, solve_lower_transposed, to_rows
 from jaxmice.methods._fitted import draw_effects, draw_root, expected_effects, weighted
 from jaxmice.methods._matching import Effects, Matching, predictions
 from jaxmice.methods._two_level import TwoLevelNormal, all_random
@@ -201,7 +201,8 @@ def summarise_variances(sums: Sums) -> Sums:
     # What columns that are constant inside clusters leave over without a random intercept.
     gram = jnp.sum(sums.S, axis=-1) + jnp.diag(jnp.where(sums.x_live[q:], sums.penalty[q:], 1))
     gram = gram + jnp.diag(jnp.full(len(gram), jnp.finfo(gram.dtype).tiny ** 0.5))
-    beta_f = jnp.linalg.solve(gram, jnp.sum(sums.s, axis=-1))
+    lower, half = eliminate(gram, jnp.sum(sums.s, axis=-1)[:, None], loop=True)
+    beta_f = solve_lower_transposed(lower, half, loop=True)[:, 0]
     beta = jnp.concatenate([jnp.zeros((q,), gram.dtype), beta_f])
     rss = sums.rho + lm.outside(beta, sums)
     seen = (df >= 1) & (rss > 0)

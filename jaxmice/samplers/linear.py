@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Key
 
+from jaxmice.linalg import eliminate, solve_lower_transposed
 from jaxmice.random import log_gamma, normals
 from jaxmice.samplers.sums import Sums
 
@@ -42,7 +42,7 @@ def draw(key: Key[Array, ""], sums: Sums) -> Parameters:
     J = sums.cluster_live.shape[0]
     z = normals(key, jnp.asarray(0), (f + J * q,), sums.s.dtype)
     sigma2 = fit.rss / 2 / jnp.exp(log_gamma(key, jnp.asarray(1), (fit.df / 2)[None])[0])
-    noise = jnp.sqrt(sigma2) * solve_triangular(fit.lower, z[:f], lower=True, trans=1)
+    noise = jnp.sqrt(sigma2) * solve_lower_transposed(fit.lower, z[:f, None], loop=True)[:, 0]
     beta = fit.beta + noise
     z_b = jnp.sqrt(sigma2) * z[f:].reshape(J, q).T
     return Parameters(
@@ -74,13 +74,12 @@ def _least_squares(sums: Sums) -> _Fit:
     q = sums.z_live.shape[0]
     f_live = sums.x_live[q:]
     gram = sums.S + jnp.diag(jnp.where(f_live, sums.penalty[q:], 1))
-    lower = jnp.linalg.cholesky(gram)
-    half = solve_triangular(lower, sums.s, lower=True)
+    lower, half = eliminate(gram, sums.s[:, None], loop=True)
     absorbed = jnp.sum((sums.n > 0) & sums.cluster_live) if q else 0
     return _Fit(
-        beta=solve_triangular(lower, half, lower=True, trans=1),
+        beta=solve_lower_transposed(lower, half, loop=True)[:, 0],
         lower=lower,
-        rss=jnp.maximum(sums.rho - half @ half, 0),
+        rss=jnp.maximum(sums.rho - jnp.sum(half**2), 0),
         df=jnp.maximum(jnp.sum(sums.n) - jnp.sum(f_live) - absorbed, 1),
     )
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxmice.linalg import cholesky, eliminate, solve_lower_transposed
 from jaxmice.random import normals
 
 MAX_STEPS = 30
@@ -68,15 +68,14 @@ def maximise(
 
 
 def _step(here: Here) -> Float[Array, " d"]:
-    lower = jnp.linalg.cholesky(here.information)
-    half = solve_triangular(lower, here.score, lower=True)
-    return solve_triangular(lower, half, lower=True, trans=1)
+    lower, half = eliminate(here.information, here.score[:, None], loop=True)
+    return solve_lower_transposed(lower, half, loop=True)[:, 0]
 
 
 def draw_normal(
     key: Key[Array, ""], mean: Float[Array, " d"], information: Float[Array, "d d"]
 ) -> Float[Array, " d"]:
     """Draw from the normal distribution with this mean and precision; uses counter 0."""
-    lower = jnp.linalg.cholesky(information)
+    lower = cholesky(information, loop=True)
     z = normals(key, jnp.zeros((), int), mean.shape, mean.dtype)
-    return mean + solve_triangular(lower, z, lower=True, trans=1)
+    return mean + solve_lower_transposed(lower, z[:, None], loop=True)[:, 0]

@@ -19,10 +19,10 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxmice.linalg import cholesky, solve_lower_transposed
 from jaxmice.random import log_interval, normals, once, truncated_normals, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, probit_mixed
 from jaxmice.samplers.sums import Sums
@@ -92,8 +92,8 @@ def read_categories(target: Target, n_categories: int) -> Categories:
     change = jnp.where(seen[:, None], change, 0)
     information = change.T @ (change * (n / share)[:, None])
     information = information + jnp.diag(jnp.where(inner, WIDTH_DEVIATION**-2, 1).astype(dtype))
-    lower = jnp.linalg.cholesky(information)
-    root = solve_triangular(lower, jnp.eye(n_categories, dtype=dtype), lower=True, trans=1)
+    lower = cholesky(information)
+    root = solve_lower_transposed(lower, jnp.eye(n_categories, dtype=dtype))
     scale = 2.4 / jnp.sqrt(jnp.maximum(jnp.sum(inner), 1))
     return Categories(
         start=jnp.log(width),

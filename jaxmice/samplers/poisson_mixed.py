@@ -22,7 +22,6 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -348,7 +347,7 @@ def geometry(
     # The ridge of the sums guards the factor; a proposal may be narrower than it need be.
     extra = jnp.where(sums.x_live, sums.penalty + prior.beta_precision, 1)
     precision = precision.at[q:, q:].add(S) + jnp.diag(extra)
-    return Geometry(half=half, along=along, half_beta=jnp.linalg.cholesky(precision))
+    return Geometry(half=half, along=along, half_beta=cholesky(precision))
 
 
 def whiten(b: Float[Array, "q J"], root: Float[Array, "q q"]) -> Float[Array, "q J"]:
@@ -393,11 +392,11 @@ def move_beta(
         pull = root.T @ fit.score[: len(white)] - white
         gradient = jnp.sum(fit.score, axis=1) - prior.beta_precision * beta
         gradient = gradient + jnp.einsum("kpj,kj->p", shape.along, pull, precision="highest")
-        return truncate(solve_triangular(shape.half_beta, gradient, lower=True))
+        return truncate(solve_lower(shape.half_beta, gradient[:, None])[:, 0])
 
     z = jnp.where(counts.sums.x_live, z, 0)
     forth = drift(beta, white, fit) + z
-    change = solve_triangular(shape.half_beta, forth, lower=True, trans=1)
+    change = solve_lower_transposed(shape.half_beta, forth[:, None])[:, 0]
     swing = jnp.einsum("kpj,p->kj", shape.along, change, precision="highest")
     new_beta, new_white = beta + change, white + swing
     new_b = root @ new_white
