@@ -109,7 +109,7 @@ def run(
             lambda: draw_latents(u, eta, parameters.winner, y, target.ry, categories),
             per_row,
         )
-        own = noise_of(key, counter + REGRESSIONS, noise.gammas[:-1], sums, c)
+        own = noise_of(key, counter + REGRESSIONS, noise.gammas[:-1], sums, c, n_steps)
         return step(own, noise.gammas[-1], g, parameters, target, sums, prior)
 
     return lm.in_batches(key, gamma_shapes(sums, prior, c), sums, one, parameters, n_steps)
@@ -127,23 +127,31 @@ def noise_of(
     gammas: Float[Array, " g"],
     sums: Sums,
     c: int,
+    n_steps: Int[Array, ""],
 ) -> lm.Noise:
     """Return the standard draws of c regressions, on a leading axis."""
     q, p, J = sums.z_live.shape[0], sums.x_live.shape[0], sums.cluster_live.shape[0]
     dtype = sums.k.dtype
+    # Clusters first: so empty ones that fill up the shape move no number.
+    shapes = ((p,), (q, q), (J, q))
 
-    def draw(k: Int[Array, ""], gammas: Float[Array, " g"]) -> lm.Noise:
-        at = counter + 3 * k
-        return lm.Noise(
-            beta=normals(key, at, (p,), dtype),
-            psi=normals(key, at + 1, (q, q), dtype),
-            # Clusters first: so empty ones that fill up the shape move no number.
-            b=normals(key, at + 2, (J, q), dtype).T,
-            spare=jnp.zeros((2,), dtype),
-            gammas=gammas,
-        )
+    def draw(k: Int[Array, ""]) -> Float[Array, " n"]:
+        parts = [
+            jnp.ravel(normals(key, counter + 3 * k + i, shape, dtype))
+            for i, shape in enumerate(shapes)
+        ]
+        return jnp.concatenate(parts)
 
-    return jax.vmap(draw)(jnp.arange(c), gammas.reshape(c, -1))
+    blank = jnp.zeros((c, p + q * q + J * q), dtype)
+    flat = once(n_steps, lambda: jax.vmap(draw)(jnp.arange(c)), blank)
+    beta, psi, b = jnp.split(flat, [p, p + q * q], axis=1)
+    return lm.Noise(
+        beta=beta,
+        psi=psi.reshape(c, q, q),
+        b=jnp.swapaxes(b.reshape(c, J, q), 1, 2),
+        spare=jnp.zeros((c, 2), dtype),
+        gammas=gammas.reshape(c, -1),
+    )
 
 
 def draw_latents(

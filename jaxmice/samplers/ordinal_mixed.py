@@ -214,7 +214,10 @@ def move_widths(
     categories: Categories,
 ) -> Float[Array, " k"]:
     """Take Metropolis steps of the widths with the latent variables integrated out."""
-    sizes = jnp.asarray(JUMPS, z.dtype)
+    # The first turn does not move but finds the density here: one copy of it is compiled.
+    sizes = jnp.asarray((0.0, *JUMPS), z.dtype)
+    z = jnp.concatenate([jnp.zeros_like(z[:1]), z])
+    chances = jnp.concatenate([jnp.ones_like(chances[:1]), chances])
 
     def move(
         i: Int[Array, ""], carry: tuple[Float[Array, " k"], Float[Array, ""]]
@@ -225,8 +228,8 @@ def move_widths(
         accept = jnp.log(chances[i]) < proposed - value
         return jnp.where(accept, there, here), jnp.where(accept, proposed, value)
 
-    begin = (log_width, log_density(log_width, eta, target, categories))
-    return jax.lax.fori_loop(0, len(JUMPS), move, begin)[0]
+    begin = (log_width, jnp.asarray(-jnp.inf, z.dtype))
+    return jax.lax.fori_loop(0, len(sizes), move, begin)[0]
 
 
 def step(
