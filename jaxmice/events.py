@@ -33,6 +33,7 @@ LEVELS = {
     "nonfinite": "problem",
     "few_donors": "problem",
     "far_counts": "problem",
+    "no_fit": "problem",
     "post_clip": "problem",
     "left_missing": "problem",
     "interrupted": "problem",

@@ -20,6 +20,7 @@ from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel
 from jaxmice.model.passive import recompute
 from jaxmice.model.problem import Prepared, Scale, make_problem
+from jaxmice.wording import SHOWN
 
 TRACES = ("mean", "variance", "between", "within")
 
@@ -150,11 +151,18 @@ class Run:
         # Products and functions in formulas are not part of the result.
         shown = [target for target in draws if target in self.models[0].original.columns]
         raw = {t: {name: session.trace(t, name) for name in TRACES} for t in shown}
+        unfitted = {
+            step.targets[0]: told
+            for step in session.problem.steps
+            if (told := session.unfitted(step)) is not None
+        }
         out = []
         for r, model in enumerate(self.models):
             cells = {target: self._cells(r, target, drawn[r]) for target, drawn in draws.items()}
             events = EventLog([*model.events, *session.events])
             _report_far_counts(model, cells, session.iteration, events)
+            for target, told in unfitted.items():
+                _report_unfitted(model, target, told[r], session.iteration, events)
             recompute(model.rules, model.frame, model.ignore, cells)
             out.append(
                 ImputedData(
@@ -288,6 +296,33 @@ def _report_far_counts(
                     meth=visit.method.name,
                     it=iteration,
                 )
+
+
+def _report_unfitted(
+    model: ImputationModel, target: str, told: np.ndarray, iteration: int, events: EventLog
+) -> None:
+    """Report clusters with observed values but no fit, (m, J) (event ``no_fit``)."""
+    clusters, column = model.frame.clusters, model.frame.columns[target]
+    assert clusters is not None
+    rows = ~column.missing & ~model.ignore & (clusters.codes >= 0)
+    n = np.bincount(clusters.codes[rows], minlength=clusters.J)
+    lost = np.flatnonzero(np.any(told, axis=0)[: clusters.J] & (n > 0))
+    if not len(lost):
+        return
+    named = [f"{clusters.labels[j]} ({n[j]} observed)" for j in lost]
+    method = next(visit.method.name for visit in model.visits if target in visit.targets)
+    events.add(
+        "no_fit",
+        f"{target!r}: no fit of its own in {len(lost)} of {clusters.J} clusters, "
+        f"{', '.join(named[:SHOWN])}{', ...' if len(lost) > SHOWN else ''}: fewer observed values "
+        "than two more than its equation has coefficients, or a likelihood without a maximum "
+        "that can be found. They say nothing about the others, and their parameters are drawn "
+        "from the distribution over clusters; use fewer predictors, join clusters, or take a "
+        "method that fits all at once, such as '2l.heckman'",
+        dep=target,
+        meth=method,
+        it=iteration,
+    )
 
 
 def _whole(values: np.ndarray, scale: Scale, precision: str) -> np.ndarray:

@@ -376,7 +376,7 @@ class Session:
             f"first in cluster {label!r}: {count} non-finite draws"
         )
         if count > MAX_BAD * wanted[replication]:
-            hint = "likely cause: values or predictors of extreme size; rescale them"
+            hint = f"likely cause: {step.method.bad_draws}"
             if self.precision == "float32":
                 hint += ", or use precision='float64'"
             raise RunError("E31", f"{place}; {hint}")
@@ -424,6 +424,14 @@ class Session:
         # Not visited yet, or computed.
         column = self.problem.carried.index(index)
         return self._gather([chunk.columns[:, :, column] for chunk in self._chunks])
+
+    def unfitted(self, step: Step) -> np.ndarray | None:
+        """Return the clusters without a fit at the last visit, (R, m, J), or None."""
+        name = self._name(step)
+        if any(name not in chunk.states for chunk in self._chunks):
+            return None
+        told = [step.method.unfitted(chunk.states[name]) for chunk in self._chunks]
+        return None if told[0] is None else self._gather(told)
 
     def _gather(self, parts: Sequence[Any]) -> np.ndarray:
         """Fetch something by chunk and join the chains that were asked for."""

@@ -6,7 +6,7 @@ import difflib
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.errors import ModelError
 
@@ -80,6 +80,9 @@ class Method(eqx.Module):
     models_selection: ClassVar[bool] = False
     """Whether it reads which rows of the fit have no value; -3 and -4 are codes of such methods."""
 
+    bad_draws: ClassVar[str] = "values or predictors of extreme size; rescale them"
+    """Likely cause of draws that are not finite, and what to do."""
+
     set_by_column: ClassVar[frozenset[str]] = frozenset()
     """Fields that the columns decide and not the user: ``n_categories``, or nothing."""
 
@@ -145,6 +148,11 @@ class Method(eqx.Module):
         is ``joint``, a `JointTarget`.
         """
         return target
+
+    def unfitted(self, state: Any) -> Bool[Array, "*batch J"] | None:
+        """Return clusters of which no fit was found; None if the method needs none."""
+        del state
+        return None
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], sums: Any) -> Any:

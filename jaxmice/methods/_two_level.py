@@ -22,6 +22,10 @@ HALF_T_SCALE = 2.5
 """Scale of the half-t prior of standard deviations, per unit of the standardised y."""
 
 
+BURNIN = 100
+"""Gibbs steps of the first visit unless asked otherwise."""
+
+
 class TwoLevelGibbs(Method):
     """Gibbs sampling of a two-level regression, carried from visit to visit."""
 
@@ -33,7 +37,7 @@ class TwoLevelGibbs(Method):
     inner_iter: int | None = None
     """Gibbs steps per visit after the first; by default 10, with ``restart`` those of R."""
 
-    burnin: int = 100
+    burnin: int | None = BURNIN
     """Gibbs steps of the first visit; with ``restart`` unread."""
 
     restart: bool = eqx.field(default=False, static=True)
@@ -50,7 +54,7 @@ class TwoLevelGibbs(Method):
         """Return the inner iterations of a visit and whether it starts afresh."""
         if self.restart:
             return self.inner_iter or self.restart_iter, True
-        return (self.burnin if first else self.inner_iter or 10), first
+        return (self.burnin or BURNIN if first else self.inner_iter or 10), first
 
 
 class TwoLevelNormal(TwoLevelGibbs):

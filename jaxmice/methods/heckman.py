@@ -69,6 +69,10 @@ class Heckman(Selected):
     codes: ClassVar[frozenset[int]] = frozenset({1, -3, -4})
     exact: ClassVar[bool] = False
     regularised: ClassVar[bool] = False
+    bad_draws: ClassVar[str] = (
+        "the selection model has no fit: too few observed values, or a likelihood without a "
+        "maximum that can be found; use fewer predictors, and one of the selection only (code -3)"
+    )
 
     def read(self, target: Target) -> Posterior:
         """Return the approximation around the maximum; numbers that are none without a fit."""

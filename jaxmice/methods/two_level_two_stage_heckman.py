@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.errors import ModelError
 from jaxmice.methods._fitted import draw_effects, draw_root
@@ -92,12 +92,16 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
         """Return what the clusters say about their parameters."""
         return st.summarise(all_random(target), binary=self.binary)
 
+    def unfitted(self, state: st.Parameters) -> Bool[Array, "*batch J"]:
+        """Return clusters without a fit of their own."""
+        return ~state.fitted
+
     def init(self, key: Key[Array, ""], sums: st.Summary) -> st.Parameters:
         """Return no effects, which the first step does not read."""
         del key
         beta = jnp.zeros(sums.whole.x_live.shape, sums.whole.k.dtype)
         b = jnp.zeros_like(sums.whole.k)
-        return st.as_parameters(beta, b, jnp.zeros_like(sums.blocks.root[..., 0]))
+        return st.as_parameters(beta, b, jnp.zeros_like(sums.blocks.root[..., 0]), sums.fitted)
 
     def step(
         self, key: Key[Array, ""], state: st.Parameters, sums: st.Summary, n_steps: Int[Array, ""]
@@ -110,7 +114,7 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
         root = block_diag(roots[0, :q, :q], roots[1, :q, :q], roots[2, :2, :2])
         one = jnp.ones((), root.dtype)
         beta, b = draw_effects(key, EFFECTS, root, one, sums.whole)
-        return st.as_parameters(beta, b, roots)
+        return st.as_parameters(beta, b, roots, sums.fitted)
 
     def impute(
         self, key: Key[Array, ""], state: st.Parameters, target: Target

@@ -135,11 +135,12 @@ def misfit(root_psi: Float[Array, "q q"], sums: Sums, prior: lm.Prior) -> Float[
     """Return ``g' V^-1 g`` with V the covariance of g given Psi alone.
 
     It is the least of all penalised sums of squares: that at the posterior mean of the
-    effects, where the draws without noise lie.
+    effects, where the draws without noise lie. The sums may be by cluster or over all rows.
     """
-    one = jnp.ones((), root_psi.dtype)
+    one = jnp.ones_like(sums.rho)
     beta = lm.draw_beta(jnp.zeros_like(prior.beta_precision), root_psi, one, sums, prior)
     eta, _ = lm.draw_b(jnp.zeros_like(sums.k), beta, root_psi, one, sums)
-    rss = sums.rho + lm.outside(beta, sums) + jnp.sum(lm.misfit(eta, beta, root_psi, sums) ** 2)
+    rss = jnp.sum(sums.rho + lm.outside(beta, sums))
+    rss = rss + jnp.sum(lm.misfit(eta, beta, root_psi, sums) ** 2)
     penalty = jnp.sum((prior.beta_precision + sums.penalty) * beta**2)
     return rss + penalty + jnp.sum(eta**2)

@@ -10,7 +10,9 @@ above 0, and all xi_j are 1.
 
 One step draws s given all else, then the regression of s, then that of y. Values that were
 not selected are integrated out of every draw (van Hasselt 2011, Journal of Econometrics
-165, 221-232, section 3).
+165, 221-232, section 3). The latent y of a binary variable is rescaled together with its
+effects, along a direction in which the chain would be slow (Liu and Wu 1999, Journal of the
+American Statistical Association 94, 1264-1274, scheme 2).
 """
 
 import dataclasses
@@ -23,6 +25,7 @@ from jaxmice.estimators.selection import hazard
 from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
+from jaxmice.samplers.probit_mixed import growth_of
 from jaxmice.samplers.sums import Sums, put_together
 from jaxmice.target import Selection, Target
 
@@ -230,6 +233,9 @@ def run(
     # Their shapes depend on which columns and clusters exist, not on the values.
     of_s, of_y = no_sums(data)
     own = lmc.gamma_shapes(of_y, priors.outcome)
+    if parameters.y is not None:
+        # What scales y, in place of the height of a slice.
+        own = own.at[-1].set(jnp.sum(data.n[1]) / 2)
     shapes = jnp.concatenate([own, lm.psi_shapes(of_s, priors.selection)])
     blank = jnp.zeros_like(data.target.y)
 
@@ -302,10 +308,12 @@ def step(
     if priors.spread is not None:
         outcome = lmc.step(key, counter, noise[0], before, sums, priors.outcome, priors.spread)
         return Parameters(selection, outcome, None)
+    misfit = latent.misfit(before.root_psi, sums, priors.outcome)
+    growth = growth_of(noise[0].gammas[-1], misfit)
     without = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-1])
-    drawn = latent.regress(without, scale, before.root_psi, sums, priors.outcome)
+    drawn = latent.regress(without, growth, before.root_psi, sums, priors.outcome)
     outcome = dataclasses.replace(before, beta=drawn.beta, b=drawn.b, root_psi=drawn.root_psi)
-    return Parameters(selection, outcome, y)
+    return Parameters(selection, outcome, growth * y)
 
 
 def y_products(y: Float[Array, "K B"], target: Target) -> Float[Array, "r J"]:

@@ -55,6 +55,9 @@ class Parameters(eqx.Module):
     xi: Float[Array, " J"]
     """Variance of the residual of y given that of s."""
 
+    fitted: Bool[Array, " J"]
+    """Clusters that have a fit of their own."""
+
 
 def rows_of(target: Target) -> se.Rows:
     """Return what the likelihood of a target reads."""
@@ -148,6 +151,7 @@ def as_parameters(
     beta: Float[Array, " D"],
     b: Float[Array, "Q J"],
     roots: Float[Array, "3 w w"],
+    fitted: Bool[Array, " J"],
 ) -> Parameters:
     """Return parameters from theta, in the order of `Summary.whole`, and the factors of Psi."""
     Q = len(b)
@@ -162,6 +166,7 @@ def as_parameters(
         outcome=latent.Regression(y, b[:q], roots[0, :q, :q]),
         gamma=rho * sigma,
         xi=(sigma / jnp.cosh(atanh_rho)) ** 2,
+        fitted=fitted,
     )
 
 

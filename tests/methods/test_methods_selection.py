@@ -7,9 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import optimize, stats
 
+import jaxmice as jm
+from jaxmice.errors import RunError
 from jaxmice.methods import REGISTRY
 from jaxmice.target import Selection, Target
 from tests.estimators.test_estimators_selection import objective
@@ -116,3 +119,61 @@ def test_heckman_is_calibrated_where_values_hide_themselves(binary: bool) -> Non
     assert stats.chisquare(ranks("heckman")).pvalue > FALSE_ALARM_RATE
     at_random = ranks("logreg" if binary else "norm")
     assert stats.chisquare(at_random).pvalue < FALSE_ALARM_RATE
+
+
+@pytest.fixture(scope="module")
+def clustered() -> tuple[pd.DataFrame, np.ndarray]:
+    """Return 13 clusters whose values hide themselves, the last one nearly all, and all values."""
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(13), [200] * 12 + [10])
+    x, z, d, e = rng.normal(size=(4, len(g)))
+    slope = 0.7 + 0.3 * rng.normal(size=13)
+    y = 1 + slope[g] * x + SIGMA * (RHO * d + (1 - RHO**2) ** 0.5 * e)
+    s = 0.3 + 0.5 * x + z + d
+    s[g == 12] = np.where(np.arange(10) < 3, 1, -1)
+    return pd.DataFrame({"g": g, "x": x, "z": z, "y": np.where(s > 0, y, np.nan)}), y
+
+
+@pytest.mark.parametrize("options", [{}, {"method_est": "mm", "intercept": "fixed"}])
+def test_2stage_heckman_finds_the_mean_of_hidden_values(
+    clustered: tuple[pd.DataFrame, np.ndarray], options: dict[str, str]
+) -> None:
+    """Within 4.5 deviations over imputations; values at random given the predictors are not.
+
+    The last cluster has too few values: it is told, and its cells are imputed all the same.
+    """
+    data, y = clustered
+    rows = (data["y"].isna() & (data["g"] < 12)).to_numpy()
+
+    def impute(method: str, role: str, options: dict[str, str]) -> jm.ImputedData:
+        roles = {"y": {"g": "cluster", "x": "random", "z": role}}
+        own = {"y": options} if options else None
+        return jm.mice(
+            data, 10, {"y": method}, cluster="g", roles=roles, options=own, maxit=1, seed=1
+        )
+
+    def error(imp: jm.ImputedData) -> float:
+        means = [imp.complete(i)["y"][rows].mean() for i in range(1, 11)]
+        return float((np.mean(means) - y[rows].mean()) / np.std(means, ddof=1))
+
+    with pytest.warns(match="no_fit"):
+        imp = impute("2l.2stage.heckman", "selection", options)
+    assert abs(error(imp)) < 4.5
+    assert imp.complete(1)["y"].notna().all()
+    told = imp.logged_events.set_index("event").loc[["no_fit"]]
+    assert told["dep"].tolist() == ["y"]
+    assert "in 1 of 13 clusters, 12 (3 observed)" in told["message"].iloc[0]
+    if not options:
+        at_random = impute("2l.2stage.norm", "random", {})
+        assert abs(error(at_random)) > 4.5
+        assert "no_fit" not in set(at_random.logged_events["event"])
+
+
+def test_heckman_without_a_fit_stops_and_says_why() -> None:
+    """Three values cannot tell a mean, a slope and a variance apart."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(rng.normal(size=(30, 3)), columns=["x", "z", "y"])
+    data["y"] = data["y"].where(data.index < 3)
+    roles = {"y": {"x": "fixed", "z": "selection"}}
+    with pytest.raises(RunError, match=r"E31.*has no fit: too few observed values"):
+        jm.mice(data, 20, {"y": "heckman"}, roles=roles, maxit=1, seed=1)

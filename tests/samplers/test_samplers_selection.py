@@ -74,6 +74,7 @@ def draw(**options: str) -> np.ndarray:
         outcome=latent.Regression(none, jnp.zeros((1, J)), root),
         gamma=jnp.full((J,), RHO * SIGMA),
         xi=jnp.full((J,), SIGMA**2 * (1 - RHO**2)),
+        fitted=jnp.ones((J,), bool),
     )
     method = REGISTRY["2l.2stage.heckman"].from_options(**options)
     return np.asarray(method.impute(jax.random.key(3), state, target()))[:, 1:] / SIGMA
