@@ -11,8 +11,14 @@ from jaxtyping import Array, Float, Int
 
 from jaxmice.estimators._profiled import factor_index
 from jaxmice.estimators._trust_region import minimise_one
-from jaxmice.linalg import Layout, cluster_products, cluster_sums, eliminate, to_rows
-from jaxmice.linalg.small import solve_lower_transposed
+from jaxmice.linalg import (
+    Layout,
+    cluster_products,
+    cluster_sums,
+    eliminate,
+    solve_lower_transposed,
+    to_rows,
+)
 
 MODE_STEPS = 50
 """Newton steps allowed for the modes of the random effects; four to eight are usual."""
@@ -229,7 +235,9 @@ def _start(rows: Rows[Array], layout: Layout, family: str) -> Float[Array, " k"]
     working = link + (y - mean) * jnp.where(layout.row_live, 1 / weight, 0)
     xwx = jnp.einsum("akb,kb,ckb->ac", rows.x, weight, rows.x)
     xwy = jnp.einsum("akb,kb,kb->a", rows.x, weight, working)
-    return jnp.concatenate([jnp.asarray(i == j, float), jnp.linalg.solve(xwx, xwy)])
+    lower, half = eliminate(xwx, xwy[:, None], loop=True)
+    beta = solve_lower_transposed(lower, half, loop=True)[:, 0]
+    return jnp.concatenate([jnp.asarray(i == j, float), beta])
 
 
 @partial(jax.jit, static_argnames=("family", "nodes", "max_steps", "tolerance", "shared"))

@@ -113,8 +113,7 @@ def deviance(
     explained = jnp.einsum("icj,idj->cd", solved_w, solved_w)
     mxx = sums.xx - explained[:p, :p]
     mxy = sums.xy - explained[:p, p]
-    chol = jnp.linalg.cholesky(mxx)
-    half = jax.scipy.linalg.solve_triangular(chol, jnp.eye(p), lower=True)
+    chol, half = eliminate(mxx, jnp.eye(p), loop=True)
     inverse = half.T @ half
     beta = inverse @ mxy
     rss = sums.yy - explained[p, p] - mxy @ beta

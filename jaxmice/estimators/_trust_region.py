@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxmice.linalg import eigh
+
 NEGATIVE = -1e-8
 """Curvature below this fraction of the largest one marks a saddle."""
 FLAT = 1e-10
@@ -131,7 +133,7 @@ def _step(state: State[P], new: P, tolerance: float) -> State[P]:
     radius = jnp.where(accept & (gain < 0.25), 0.5 * radius, radius)
 
     safe = jnp.where(jnp.isfinite(point.hessian), point.hessian, 0)
-    curvature, basis = jnp.linalg.eigh(safe)
+    curvature, basis = eigh(safe)
     largest = jnp.max(jnp.abs(curvature))
     size = jnp.maximum(jnp.abs(curvature), FLAT * largest + 1e-30)
     slope = basis.T @ point.gradient

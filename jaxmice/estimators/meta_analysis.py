@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxmice.linalg import eliminate, solve_lower_transposed
+from jaxmice.linalg import eigh, eliminate, least_squares, solve_lower_transposed
 
 MAX_STEPS = 60
 """Evaluations of the likelihood allowed."""
@@ -152,7 +152,7 @@ def _propose(
     point: _Point, radius: Float[Array, ""]
 ) -> tuple[Float[Array, " k"], Float[Array, ""]]:
     """Return a step no longer than the radius, and what it should gain."""
-    curvature, basis = jnp.linalg.eigh(point.hessian)
+    curvature, basis = eigh(point.hessian)
     largest = jnp.max(jnp.abs(curvature))
     size = jnp.maximum(jnp.abs(curvature), FLAT * largest) + jnp.finfo(radius.dtype).tiny
     slope = basis.T @ point.gradient
@@ -262,7 +262,7 @@ def moments(information: Information) -> Float[Array, "q q"]:
     # Unused columns, and too few clusters, leave the system without rank.
     size = jnp.sqrt(jnp.sum(system**2, axis=0))
     scale = jnp.where(size > 0, size, jnp.inf)
-    found = jnp.linalg.lstsq(system / scale, excess.ravel())[0] / scale
+    found = least_squares(system / scale, excess.ravel()) / scale
     psi = found.reshape(q, q)
-    values, vectors = jnp.linalg.eigh((psi + psi.T) / 2)
+    values, vectors = eigh((psi + psi.T) / 2)
     return (vectors * jnp.maximum(values, 0)) @ vectors.T

@@ -21,7 +21,7 @@ from jax.scipy.special import log_ndtr, ndtr
 from jaxtyping import Array, Bool, Float
 
 from jaxmice.estimators._trust_region import minimise_all
-from jaxmice.linalg import Layout, cluster_products, cluster_sums, eliminate, to_blocks
+from jaxmice.linalg import Layout, cluster_products, cluster_sums, eigh, eliminate, to_blocks
 
 RIDGE = 1e-3
 """Precision of the normal penalty on every coefficient and on log sigma."""
@@ -151,7 +151,7 @@ def _concave(
     diagonal = jnp.diagonal(information, axis1=1, axis2=2)
     scale = jnp.where(diagonal > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1)), 0)
     inverse = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
-    values, vectors = jnp.linalg.eigh(information * inverse[:, :, None] * inverse[:, None])
+    values, vectors = eigh(information * inverse[:, :, None] * inverse[:, None])
     floor = 64 * values.shape[1] * jnp.finfo(values.dtype).eps
     values = jnp.where(values > floor, values, 0)
     kept = vectors * scale[:, :, None]

@@ -15,6 +15,7 @@ from jaxmice.linalg.factors import (
     group_sums as group_sums,
     to_group_rows as to_group_rows,
 )
+from jaxmice.linalg.library import eigh as eigh, least_squares as least_squares
 from jaxmice.linalg.rows import backward as backward, forward as forward
 from jaxmice.linalg.small import (
     UNROLLED as UNROLLED,

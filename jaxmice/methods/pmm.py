@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxmice.linalg import eliminate, total_products
+from jaxmice.linalg import eigh, eliminate, total_products
 from jaxmice.methods._matching import Matching
 from jaxmice.methods.norm import Norm, predictions
 from jaxmice.samplers import linear
@@ -94,6 +94,6 @@ def canonical_score(target: Target, n_categories: int) -> Float[Array, " c"]:
     root = jnp.sqrt(jnp.maximum(size, 1))
     between = total_products(X, D) / root
     half = eliminate(total, between, loop=True)[1]
-    score = jnp.linalg.eigh(half.T @ half)[1][:, -1] / root * jnp.sqrt(n)
+    score = eigh(half.T @ half)[1][:, -1] / root * jnp.sqrt(n)
     # An eigenvector has no sign of its own; its skewness gives it one on every machine.
     return jnp.where(jnp.sum(size * score**3) < 0, -score, score)

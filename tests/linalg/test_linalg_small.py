@@ -1,5 +1,6 @@
 """Stacks of small matrices against numpy's linear algebra, one matrix at a time."""
 
+import re
 from collections.abc import Iterator
 
 import jax
@@ -11,12 +12,15 @@ from jaxmice.linalg import (
     UNROLLED,
     backward,
     cholesky,
+    eigh,
     eliminate,
     forward,
+    least_squares,
     solve_lower,
     solve_lower_pseudo,
     solve_lower_transposed,
 )
+from jaxmice.linalg.library import COST, LARGEST
 
 CASES = (
     ("float64", 1),
@@ -26,7 +30,7 @@ CASES = (
     ("float32", 4),
     ("float32", 9),
 )
-"""Precision and size, both written out and left to the library."""
+"""Precision and size, both written out and in a loop."""
 
 BATCH, COLUMNS = 5, 2
 
@@ -168,3 +172,32 @@ def test_matrices_without_rows_pass_through() -> None:
     factor, half = eliminate(a, b)
     assert factor.shape == a.shape
     assert half.shape == b.shape
+
+
+def stacks(rng: np.random.Generator, q: int) -> np.ndarray:
+    """Return symmetric matrices (3, 40, q, q)."""
+    a = rng.normal(size=(3, 40, q, q))
+    return a + np.swapaxes(a, 2, 3)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("q", [1, 7])
+def test_decompositions_of_stacks_of_stacks_are_those_of_single_matrices(q: int) -> None:
+    rng = np.random.default_rng(q)
+    a, b = stacks(rng, q), rng.normal(size=(3, 1, q))
+
+    values, vectors = jax.jit(jax.vmap(jax.vmap(eigh)))(a)
+    # One right-hand side for all the matrices of a stack.
+    x = jax.jit(jax.vmap(jax.vmap(least_squares, (0, None))))(a, b[:, 0])
+
+    again = np.einsum("abij,abj,abkj->abik", vectors, values, vectors)
+    np.testing.assert_allclose(again, a, atol=1e-12)
+    np.testing.assert_allclose(np.einsum("abij,abj->abi", a, x), b + 0 * x, atol=1e-9)
+
+
+def test_the_library_gets_no_stack_that_it_would_divide_among_threads() -> None:
+    program = str(jax.make_jaxpr(jax.vmap(jax.vmap(eigh)))(jnp.zeros((3, 40, 7, 7))))
+
+    # 120 matrices in portions of nine.
+    assert LARGEST // (COST * 7**3) == 9
+    assert re.findall(r"(\d+),7,7\] \w+:f\d+\[\d+,7\] = eigh\[", program) == ["9", "3"]
