@@ -75,7 +75,7 @@ def main() -> None:
         f"(processes that run or wait): {load:.1f}. Published: `2l.2stage.heckman` of R's micemd, "
         "Munoz et al. (2023).",
         "",
-        "| clusters x rows | wall, s | bar | processor, s | compiling, processor s | published, s |",
+        "| clusters x rows | wall, s | bar | processor, s | compiling, cpu s | published, s |",
         "|---|---|---|---|---|---|",
     ]
     for (clusters, rows), (bar, published) in SIZES.items():
