@@ -259,16 +259,18 @@ def compile_and_run(what: str) -> None:
     print(json.dumps({"compiling": compiling, "later": later, "visits": visits}))
 
 
-def keep_r(names: list[str], stored: dict[str, Any], file: Path | None) -> None:
-    """Fill ``stored`` with the figures of R, each kept as soon as it is there."""
-    for name in names:
-        if name not in stored:
-            stored[name] = measure_r(name)
-            if file is not None:
-                file.write_text(json.dumps(stored))
+def keep_r(name: str, stored: dict[str, Any], file: Path | None) -> Any:
+    """Return the figures of R, measured if they are not stored, and kept at once."""
+    if name not in stored:
+        stored[name] = measure_r(name)
+        if file is not None:
+            file.write_text(json.dumps(stored))
+    return stored[name]
 
 
-def compare(names: list[str], repeat: int, stored: dict[str, Any] | None) -> list[str]:
+def compare(
+    names: list[str], repeat: int, stored: dict[str, Any] | None, file: Path | None
+) -> list[str]:
     """Return a table of jaxmice beside R; processor seconds decide, as machines are shared."""
     lines = [
         "| m = 5, one iteration | jaxmice | processor | R | processor | times faster | bar | |",
@@ -276,12 +278,13 @@ def compare(names: list[str], repeat: int, stored: dict[str, Any] | None) -> lis
     ]
     for name in names:
         what, bar = PEERS[name][:2]
+        # One after the other: what else the machine does slows both.
+        peer = None if stored is None else keep_r(name, stored, file)
         wall, used = measure_ours(name, repeat)
         line = f"| {what} | {wall:.3f} | {used:.3f} "
-        if stored is None:
+        if peer is None:
             lines.append(f"{line}| | | | {bar or ''} | not compared |")
             continue
-        peer = stored[name]
         ratio = peer["spent"][1] / used
         verdict = "" if not bar else "reached" if ratio >= bar else "**missed**"
         if peer["failed"]:
@@ -335,6 +338,7 @@ def main() -> None:
     parser.add_argument("--r-run", type=Path, help="file that keeps the figures of R")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    began = os.getloadavg()[0]
     names = options.only or [*PEERS, "ipd", "kinds"]
     peers = [name for name in names if name in PEERS]
     kept = options.r_run is not None and options.r_run.exists()
@@ -342,24 +346,26 @@ def main() -> None:
     origin = "in the same run"
     if stored:
         origin = (
-            f"**of {', '.join(stored)} from a stored run of {next(iter(stored.values()))['date']}**"
+            f"in the same run, **of {', '.join(stored)} in a stored one of "
+            f"{next(iter(stored.values()))['date']}**"
         )
     if options.without_r:
         stored = None
-    if stored is not None:
-        keep_r(peers, stored, options.r_run)
-    tables = compare(peers, options.repeat, stored)
+    tables = compare(peers, options.repeat, stored, options.r_run)
     versions = next(iter(stored.values()))["versions"] if stored else "without R"
+    compiled = compilation(names, options.repeat)
     page = [
         "# Slow methods of R, and time to compile",
         "",
         f"{made_by('python -m benchmarks.methods')}, float64; {versions}, one core, measured "
         f"{origin}. Seconds of whole calls after compilation by the clock and of the processor; "
-        "the latter, of all cores together, are compared with one another and with the bars.",
+        "the latter, of all cores together, are compared with one another and with the bars. "
+        f"Load of the machine before and after: {began:.1f} and {os.getloadavg()[0]:.1f}. Above "
+        "two, one a core, a processor second does less, for both sides.",
         "",
         *tables,
         "",
-        *compilation(names, options.repeat),
+        *compiled,
     ]
     text = "\n".join(page) + "\n"
     if not options.only and not options.without_r and "JAXMICE_DATA" in os.environ:
