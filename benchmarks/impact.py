@@ -102,7 +102,7 @@ def write(timing: dict, sets: list[dict[str, float]], m: int, maxit: int) -> Non
         "| what | value | bar |",
         "| --- | --- | --- |",
         "| seconds of a new process, from imports to the last check of the imputations "
-        f"| {timing['seconds']:.1f} "
+        f"| {timing['seconds']:.1f}{'' if timing['seconds'] <= BAR_SECONDS else ', **missed**'} "
         f"| {BAR_SECONDS} |",
         f"| of these set-up, compilation and the first iteration | {timing['first']:.1f} | |",
         f"| of these the other {maxit - 1} iterations | {timing['rest']:.1f} | |",
