@@ -2,8 +2,11 @@
 
 import html
 import platform
+import sys
+import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,28 @@ def make_folder(out: Path | str) -> Path:
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def announced(name: str) -> Iterator[None]:
+    """Say on the error stream how long a step took, once it is done."""
+    began = time.perf_counter()
+    yield
+    print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)
+
+
+def show(table: str, findings: Mapping[str, str]) -> None:
+    """Print the table of a case study, and what it found."""
+    print(table)
+    print()
+    for name, finding in findings.items():
+        print(f"{name}: {finding}")
+
+
+def save(path: Path, page: str, footer: str) -> None:
+    """Write the page, and print the line on time and versions and where the page is."""
+    path.write_text(page, encoding="utf-8")
+    print(f"\n{footer}\nPage: {path}")
 
 
 def read_own(name: str, path: Path | str) -> pd.DataFrame:

@@ -144,13 +144,8 @@ def run(out: Path | str = ".", m: int = 20, seed: int = 1, data: Path | str | No
 
     folder = make_folder(out)
     result = compare(m, seed, None if data is None else read_own("hiv", data))
-    print(format_table(result))
-    print()
-    for name, finding in findings(result).items():
-        print(f"{name}: {finding}")
-    path = folder / "hiv.html"
-    path.write_text(write_page(result), encoding="utf-8")
-    print(f"\n{footer(result)}\nPage: {path}")
+    show(format_table(result), findings(result))
+    save(folder / "hiv.html", write_page(result), footer(result))
     return result
 
 

@@ -18,11 +18,8 @@ Steyerberg, E. W., et al. (2008). Predicting outcome after traumatic brain injur
 Medicine, 5(8), e165.
 """
 
-import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +28,15 @@ import numpy as np
 import pandas as pd
 
 from jaxmice.errors import DataError, JaxMiceWarning
-from jaxmice.tutorials._common import interval, make_folder, read_own, versions
+from jaxmice.tutorials._common import (
+    announced,
+    interval,
+    make_folder,
+    read_own,
+    save,
+    show,
+    versions,
+)
 
 if TYPE_CHECKING:
     from jaxmice.imputed import ImputedData
@@ -111,13 +116,8 @@ def run(
         result = compare(simulated.incomplete, simulated.complete, m, seed)
     else:
         result = compare(order_levels(read_own("impact", data)), None, m, seed)
-    print(format_table(result))
-    print()
-    for name, finding in findings(result).items():
-        print(f"{name}: {finding}")
-    path = folder / "impact.html"
-    path.write_text(write_page(result), encoding="utf-8")
-    print(f"\n{footer(result)}\nPage: {path}")
+    show(format_table(result), findings(result))
+    save(folder / "impact.html", write_page(result), footer(result))
     return result
 
 
@@ -169,15 +169,15 @@ def compare(
     results = {}
     for name, rows in {"complete data": complete, "complete cases": data}.items():
         if rows is not None:
-            with _announced(name), warnings.catch_warnings():
+            with announced(name), warnings.catch_warnings():
                 # The degrees of freedom only matter for a single data set where the fits of
                 # imputed data, below, ask for them.
                 warnings.filterwarnings("ignore", "W28", JaxMiceWarning)
                 results[name] = complete_case(rows, FORMULA, engine=engine)
     suggestion = jm.suggest(data, "name", FORMULA)
-    with _announced("imputation"):
+    with announced("imputation"):
         imp = jm.mice(model=suggestion.model, m=m, maxit=ITERATIONS, seed=seed)
-    with _announced("analysis"):
+    with announced("analysis"):
         fits = imp.analyze(FORMULA, engine=engine)
         results["imputed"] = fits.pool(dfcom="between_within")
     return Impact(data, suggestion, imp, results, m, seed, time.perf_counter() - start)
@@ -248,10 +248,3 @@ def _distance(result: Impact, name: str) -> float:
 def _mean_width(table: pd.DataFrame) -> float:
     terms = table.drop(index="between studies")
     return float(np.exp(np.log(terms["conf.high"] - terms["conf.low"]).mean()))
-
-
-@contextmanager
-def _announced(name: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)

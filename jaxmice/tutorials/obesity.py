@@ -141,13 +141,8 @@ def run(
 
     folder = make_folder(out)
     result = compare(m, seed, None if data is None else read_own("obesity", data))
-    print(format_table(result))
-    print()
-    for name, finding in findings(result).items():
-        print(f"{name}: {finding}")
-    path = folder / "obesity.html"
-    path.write_text(write_page(result), encoding="utf-8")
-    print(f"\n{footer(result)}\nPage: {path}")
+    show(format_table(result), findings(result))
+    save(folder / "obesity.html", write_page(result), footer(result))
     return result
 
 

@@ -16,7 +16,6 @@ Oberman, H., Muñoz Avila, J., de Jong, V., Vink, G., & Debray, T. Imputation of
 multilevel data with mice (tutorial, draft). The complete-data results are printed there.
 """
 
-import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from jaxmice.errors import JaxMiceWarning
-from jaxmice.tutorials._common import interval, make_folder, versions
+from jaxmice.tutorials._common import announced, interval, make_folder, save, show, versions
 
 if TYPE_CHECKING:
     from jaxmice.analysis import LmmFit
@@ -167,13 +166,8 @@ def run(out: Path | str = ".", m: int = 20, seed: int = 1) -> Popularity:
 
     folder = make_folder(out)
     result = compare(m, seed)
-    print(format_table(result))
-    print()
-    for name, finding in findings(result).items():
-        print(f"{name}: {finding}")
-    path = folder / "popularity.html"
-    path.write_text(write_page(result), encoding="utf-8")
-    print(f"\n{footer(result)}\nPage: {path}")
+    show(format_table(result), findings(result))
+    save(folder / "popularity.html", write_page(result), footer(result))
     return result
 
 
@@ -188,19 +182,18 @@ def compare(m: int = 20, seed: int = 1) -> Popularity:
     data["product"] = data["sex"] * data["texp"]
     imputations, estimates, icc = {}, {}, {}
     for name, strategy in STRATEGIES.items():
-        began = time.perf_counter()
-        if strategy.arguments:
-            imp = jm.mice(data, m=m, seed=seed, **strategy.arguments)
-            with warnings.catch_warnings():
-                # What leaving the slope out does to the estimates is what is shown.
-                warnings.filterwarnings("ignore", "W32", JaxMiceWarning)
-                estimates[name] = imp.analyze(FORMULA).pool().summary()
-            icc[name] = float(intraclass(imp, "school", ["popular"])["icc"].iloc[1:].mean())
-            imputations[name] = imp
-        else:
-            estimates[name] = _with_intervals(lmm(FORMULA, data))
-            icc[name] = float(intraclass(data, "school", ["popular"])["icc"].iloc[0])
-        print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)
+        with announced(name):
+            if strategy.arguments:
+                imp = jm.mice(data, m=m, seed=seed, **strategy.arguments)
+                with warnings.catch_warnings():
+                    # What leaving the slope out does to the estimates is what is shown.
+                    warnings.filterwarnings("ignore", "W32", JaxMiceWarning)
+                    estimates[name] = imp.analyze(FORMULA).pool().summary()
+                icc[name] = float(intraclass(imp, "school", ["popular"])["icc"].iloc[1:].mean())
+                imputations[name] = imp
+            else:
+                estimates[name] = _with_intervals(lmm(FORMULA, data))
+                icc[name] = float(intraclass(data, "school", ["popular"])["icc"].iloc[0])
     return Popularity(data, imputations, estimates, icc, m, seed, time.perf_counter() - start)
 
 
