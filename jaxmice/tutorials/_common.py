@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from jaxmice.errors import DataError, JaxMiceWarning
+from jaxmice.report._page import paragraph
 from jaxmice.tutorials import TUTORIALS
 
 if TYPE_CHECKING:
@@ -79,6 +80,22 @@ def with_categories(data: pd.DataFrame) -> pd.DataFrame:
     """Return the data with text as categories, which is what text is taken for anyway."""
     text = data.select_dtypes(exclude=["number", "bool", "category"])
     return data.assign(**{name: text[name].astype("category") for name in text})
+
+
+def closing(summary: str, code: str, footer: str, sources: str) -> list[str]:
+    """Return the end of a page: what to remember, the program, versions and sources.
+
+    `summary` and `sources` are HTML, `code` and `footer` text.
+    """
+    return [
+        "<h2>What to take away</h2>",
+        paragraph(summary),
+        f"<pre><code>{html.escape(code)}</code></pre>",
+        "<footer>",
+        paragraph(html.escape(footer) + "."),
+        paragraph(sources),
+        "</footer>",
+    ]
 
 
 def versions(seconds: float, work: str, m: int, seed: int) -> str:

@@ -9,6 +9,7 @@ from jaxmice.plots import plot_conditional, plot_estimates, plot_pattern, plot_t
 from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
 from jaxmice.tutorials._common import (
     cell,
+    closing,
     drawn,
     estimates_table,
     plot_by_cluster,
@@ -248,25 +249,18 @@ def _closing(result: Hiv) -> list[str]:
         if result.complete is not None
         else 'jm.read_data("hiv.csv")[["hiv", "age", "region", "marital", "condom", "smoke"]]'
     )
-    code = html.escape(CODE.format(data=data, m=result.m, seed=result.seed))
-    return [
-        "<h2>What to take away</h2>",
-        paragraph(
-            "If it can be the value itself that hides it, imputation at random may mislead, and "
-            "nothing in the completed data shows it. A selection model needs a variable that "
-            "predicts being observed and nothing else; a weak one leaves wide intervals. Then a "
-            "grid of shifts is the more honest answer. The selection model in full:"
-        ),
-        f"<pre><code>{code}</code></pre>",
-        "<footer>",
-        paragraph(html.escape(footer(result)) + "."),
-        paragraph(
-            "The course of the case study: H. Oberman, J. Muñoz Avila, V. de Jong, G. Vink, "
-            "T. Debray, <em>Imputation of incomplete multilevel data with mice</em>. The survey "
-            "that is imitated: M. McGovern, T. Bärnighausen, G. Marra, R. Radice, <em>On the "
-            "assumption of bivariate normality in selection models</em> (2015). On selection "
-            "models for imputation: J. Muñoz et al., <em>Multiple imputation of incomplete "
-            "multilevel data using Heckman selection models</em> (2023)."
-        ),
-        "</footer>",
-    ]
+    code = CODE.format(data=data, m=result.m, seed=result.seed)
+    return closing(
+        "If it can be the value itself that hides it, imputation at random may mislead, and "
+        "nothing in the completed data shows it. A selection model needs a variable that "
+        "predicts being observed and nothing else; a weak one leaves wide intervals. Then a "
+        "grid of shifts is the more honest answer. The selection model in full:",
+        code,
+        footer(result),
+        "The course of the case study: H. Oberman, J. Muñoz Avila, V. de Jong, G. Vink, "
+        "T. Debray, <em>Imputation of incomplete multilevel data with mice</em>. The survey "
+        "that is imitated: M. McGovern, T. Bärnighausen, G. Marra, R. Radice, <em>On the "
+        "assumption of bivariate normality in selection models</em> (2015). On selection "
+        "models for imputation: J. Muñoz et al., <em>Multiple imputation of incomplete "
+        "multilevel data using Heckman selection models</em> (2023).",
+    )

@@ -14,7 +14,7 @@ from jaxmice.plots import (
     plot_trace,
 )
 from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
-from jaxmice.tutorials._common import drawn, sentence, stacked
+from jaxmice.tutorials._common import closing, drawn, sentence, stacked
 from jaxmice.tutorials.impact import (
     DATA_SEED,
     FORMULA,
@@ -261,26 +261,19 @@ def _closing(result: Impact) -> list[str]:
         else 'data = jm.read_data("FILE")'
     )
     code = CODE.format(data=source, m=result.m, maxit=ITERATIONS, seed=result.seed)
-    return [
-        "<h2>What to take away</h2>",
-        paragraph(
-            "Look at holes by study first. Impute with random effects of studies, by methods "
-            "that fit the kind of each column, with the outcome among the predictors; then the "
-            "studies that never recorded a column stay in the analysis. The whole of it:"
-        ),
-        f"<pre><code>{html.escape(code)}</code></pre>",
-        "<footer>",
-        paragraph(html.escape(footer(result)) + "."),
-        paragraph(
-            "Course of the case study: H. Oberman, J. Muñoz Avila, V. de Jong, G. Vink, "
-            "T. Debray, <em>Imputation of incomplete multilevel data with mice</em>. Studies: "
-            "E. Steyerberg et al., <em>Predicting outcome after traumatic brain injury</em>, PLoS "
-            "Medicine 5(8), e165 (2008). On imputing such data: S. Jolani et al., "
-            "<em>Imputation of systematically missing predictors in an individual participant "
-            "data meta-analysis</em>, Statistics in Medicine 34 (2015)."
-        ),
-        "</footer>",
-    ]
+    return closing(
+        "Look at holes by study first. Impute with random effects of studies, by methods "
+        "that fit the kind of each column, with the outcome among the predictors; then the "
+        "studies that never recorded a column stay in the analysis. The whole of it:",
+        code,
+        footer(result),
+        "Course of the case study: H. Oberman, J. Muñoz Avila, V. de Jong, G. Vink, "
+        "T. Debray, <em>Imputation of incomplete multilevel data with mice</em>. Studies: "
+        "E. Steyerberg et al., <em>Predicting outcome after traumatic brain injury</em>, PLoS "
+        "Medicine 5(8), e165 (2008). On imputing such data: S. Jolani et al., "
+        "<em>Imputation of systematically missing predictors in an individual participant "
+        "data meta-analysis</em>, Statistics in Medicine 34 (2015).",
+    )
 
 
 def _named(estimated: pd.DataFrame) -> pd.DataFrame:

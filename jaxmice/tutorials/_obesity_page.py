@@ -12,6 +12,7 @@ from jaxmice.plots import (
 from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
 from jaxmice.tutorials._common import (
     cell,
+    closing,
     drawn,
     estimates_table,
     plot_by_cluster,
@@ -272,24 +273,17 @@ def _closing(result: Obesity) -> list[str]:
         seed=result.seed,
         formula=FORMULA,
     )
-    return [
-        "<h2>What to take away</h2>",
-        paragraph(
-            "Impute the ingredients, and let what follows from them follow. Where the value "
-            "itself may be what hides it, say so: by a selection model if a variable predicts "
-            "being observed and nothing else, and by a grid of shifts in any case. The "
-            "selection model in full:"
-        ),
-        f"<pre><code>{html.escape(code)}</code></pre>",
-        "<footer>",
-        paragraph(html.escape(footer(result)) + "."),
-        paragraph(
-            "The survey that is imitated: F. Palechor, A. de la Hoz Manotas, <em>Dataset for "
-            "estimation of obesity levels based on eating habits and physical condition</em> "
-            "(2019). On selection models for imputation: J. Muñoz et al., <em>Multiple "
-            "imputation of incomplete multilevel data using Heckman selection models</em> "
-            "(2023). On shifts: S. van Buuren, H. Boshuizen, D. Knook, <em>Multiple imputation "
-            "of missing blood pressure covariates in survival analysis</em> (1999)."
-        ),
-        "</footer>",
-    ]
+    return closing(
+        "Impute the ingredients, and let what follows from them follow. Where the value "
+        "itself may be what hides it, say so: by a selection model if a variable predicts "
+        "being observed and nothing else, and by a grid of shifts in any case. The "
+        "selection model in full:",
+        code,
+        footer(result),
+        "The survey that is imitated: F. Palechor, A. de la Hoz Manotas, <em>Dataset for "
+        "estimation of obesity levels based on eating habits and physical condition</em> "
+        "(2019). On selection models for imputation: J. Muñoz et al., <em>Multiple "
+        "imputation of incomplete multilevel data using Heckman selection models</em> "
+        "(2023). On shifts: S. van Buuren, H. Boshuizen, D. Knook, <em>Multiple imputation "
+        "of missing blood pressure covariates in survival analysis</em> (1999).",
+    )

@@ -13,7 +13,7 @@ from jaxmice.plots import (
     plot_trace,
 )
 from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
-from jaxmice.tutorials._common import drawn, sentence
+from jaxmice.tutorials._common import closing, drawn, sentence
 from jaxmice.tutorials.popularity import (
     COMPLETE_DATA,
     COMPLETE_ICC,
@@ -274,25 +274,18 @@ def _traces(result: Popularity) -> list[str]:
 
 
 def _closing(result: Popularity) -> list[str]:
-    code = html.escape(CODE.format(m=result.m, seed=result.seed))
-    return [
-        "<h2>What to take away</h2>",
-        paragraph(
-            "Look at the ICC before and after. Impute with random effects when the analysis has "
-            "them, and let the imputation model contain what the analysis will ask for, "
-            "products included. The recommended strategy in full:"
-        ),
-        f"<pre><code>{code}</code></pre>",
-        "<footer>",
-        paragraph(html.escape(footer(result)) + "."),
-        paragraph(
-            "Data: J. Hox, <em>Multilevel Analysis</em>; scores removed by the authors of the R "
-            "package mice. Results of the complete data, and the course of the case study: "
-            "H. Oberman, J. Muñoz Avila, V. de Jong, G. Vink, T. Debray, <em>Imputation of "
-            "incomplete multilevel data with mice</em>. On the models: S. van Buuren, "
-            "<em>Flexible Imputation of Missing Data</em>, chapter 7 (2018); J. Schafer and "
-            "R. Yucel, <em>Computational strategies for multivariate linear mixed-effects "
-            "models with missing values</em> (2002)."
-        ),
-        "</footer>",
-    ]
+    code = CODE.format(m=result.m, seed=result.seed)
+    return closing(
+        "Look at the ICC before and after. Impute with random effects when the analysis has "
+        "them, and let the imputation model contain what the analysis will ask for, "
+        "products included. The recommended strategy in full:",
+        code,
+        footer(result),
+        "Data: J. Hox, <em>Multilevel Analysis</em>; scores removed by the authors of the R "
+        "package mice. Results of the complete data, and the course of the case study: "
+        "H. Oberman, J. Muñoz Avila, V. de Jong, G. Vink, T. Debray, <em>Imputation of "
+        "incomplete multilevel data with mice</em>. On the models: S. van Buuren, "
+        "<em>Flexible Imputation of Missing Data</em>, chapter 7 (2018); J. Schafer and "
+        "R. Yucel, <em>Computational strategies for multivariate linear mixed-effects "
+        "models with missing values</em> (2002).",
+    )

@@ -17,37 +17,43 @@ Oberman, H., Muñoz Avila, J., de Jong, V., Vink, G., & Debray, T. Imputation of
 multilevel data with mice (tutorial, draft).
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from jaxmice.errors import DataError
 from jaxmice.tutorials._common import (
     fit,
-    interval,
     make_folder,
     only_term,
     points,
     pool_parts,
     read_own,
+    save,
     shift_between,
+    show,
     versions,
     with_categories,
 )
-
-if TYPE_CHECKING:
-    from jaxmice.imputed import ImputedData
+from jaxmice.tutorials._selected import (
+    AT_RANDOM,
+    CASES,
+    SELECTION,
+    TRUTH,
+    Selected,
+    by_shift,
+    by_strategy,
+    level_lines,
+    shift_found,
+)
 
 FORMULA = "hiv ~ age + marital + condom + (1 | region)"
 ENGINE = "glmm:binomial"
 PREDICTORS = dict.fromkeys(("age", "marital", "condom"), "fixed")
-CASES, AT_RANDOM, SELECTION = "complete cases", "at random", "selection"
-TRUTH = "complete data"
 METHODS: dict[str, dict[str, Any]] = {
     AT_RANDOM: {
         "method": {"hiv": "2l.bin"},
@@ -78,20 +84,12 @@ DELTAS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5)
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class Hiv:
-    """What the case study found.
+@dataclass(frozen=True, kw_only=True)
+class Hiv(Selected):
+    """What the case study found, see also `Selected`; estimates are log-odds ratios.
 
     Attributes
     ----------
-    data
-        The incomplete data.
-    complete
-        The same before values were removed, or None for a file of the user's.
-    imputations
-        Strategy -> imputation; without the complete cases.
-    estimates
-        Strategy -> log-odds ratios: term, estimate, conf.low, conf.high (95%).
     prevalence
         Strategy -> share infected, a row for ``"all"`` and for every region: estimate,
         conf.low, conf.high (95%).
@@ -99,20 +97,9 @@ class Hiv:
         Log-odds ratio of smoking on being tested and on the result of those tested.
     shifts
         Prevalence of all by shift in probits: estimate, conf.low, conf.high.
-    m, seed, seconds
-        Number of imputations, seed, and wall time of imputing and analysing.
     """
 
-    data: pd.DataFrame
-    complete: pd.DataFrame | None
-    imputations: "dict[str, ImputedData]"
-    estimates: dict[str, pd.DataFrame]
     prevalence: dict[str, pd.DataFrame]
-    restriction: pd.DataFrame
-    shifts: pd.DataFrame
-    m: int
-    seed: int
-    seconds: float
 
 
 def run(out: Path | str = ".", m: int = 20, seed: int = 1, data: Path | str | None = None) -> Hiv:
@@ -162,22 +149,27 @@ def compare(m: int = 20, seed: int = 1, own: pd.DataFrame | None = None) -> Hiv:
         data = with_categories(own)
     _check(data)
     restriction = _restriction(data)
-    imputations, estimates, prevalence = {}, {}, {}
-    for name, frame in {TRUTH: complete, CASES: data}.items():
-        if frame is not None:
-            estimates[name] = fit(frame, FORMULA, engine=ENGINE)
-            prevalence[name] = prevalences([frame.dropna(subset=["hiv"])])
-    for name, arguments in METHODS.items():
-        began = time.perf_counter()
-        imp = jm.mice(data, m=m, seed=seed, cluster="region", maxit=10, **arguments)
-        estimates[name] = fit(imp, FORMULA, engine=ENGINE)
-        prevalence[name] = prevalences(list(imp.complete("all").values()))
-        imputations[name] = imp
-        print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)
+    imputations, estimates, prevalence = by_strategy(
+        data,
+        complete,
+        lambda name: jm.mice(data, m=m, seed=seed, cluster="region", maxit=10, **METHODS[name]),
+        FORMULA,
+        "hiv",
+        prevalences,
+        engine=ENGINE,
+    )
     shifts = _shift(data, m, seed)
-    seconds = time.perf_counter() - start
     return Hiv(
-        data, complete, imputations, estimates, prevalence, restriction, shifts, m, seed, seconds
+        data=data,
+        complete=complete,
+        imputations=imputations,
+        estimates=estimates,
+        prevalence=prevalence,
+        restriction=restriction,
+        shifts=shifts,
+        m=m,
+        seed=seed,
+        seconds=time.perf_counter() - start,
     )
 
 
@@ -206,8 +198,7 @@ def _shift(data: pd.DataFrame, m: int, seed: int) -> pd.DataFrame:
     shifted = jm.delta_adjustment(
         data, "region", target="hiv", deltas=DELTAS, m=m, seed=seed, **METHODS[AT_RANDOM]
     )
-    rows = [prevalences(list(imp.complete("all").values())).loc[ALL] for imp in shifted.imputations]
-    return pd.DataFrame(rows, index=pd.Index(shifted.deltas, name="delta"))
+    return by_shift(shifted, prevalences, ALL)
 
 
 def _restriction(data: pd.DataFrame) -> pd.DataFrame:
@@ -244,32 +235,14 @@ def findings(result: Hiv) -> dict[str, str]:
         "has to be learnt from smoking."
     )
     at = shift_between(result.shifts, share[SELECTION])
-    texts["shift"] = (
-        "no shift of the grid gives the prevalence of the selection model."
-        if at is None
-        else f"a shift of {at:.2f} probits gives the prevalence of the selection model."
-    )
+    texts["shift"] = shift_found(at, "{:.2f} probits", "prevalence")
     return texts
-
-
-def percent(row: pd.Series) -> tuple[str, str]:
-    """Return a share and its interval in percent, as text."""
-    value, low, high = 100 * row[["estimate", "conf.low", "conf.high"]]
-    return interval(float(value), float(low), float(high), 1)
 
 
 def format_table(result: Hiv) -> str:
     """Return prevalences by region, in percent with 95% intervals, as lines of text."""
-    names = list(result.prevalence)
-    lines = [
-        "prevalence in % and 95% interval",
-        "",
-        f"{'region':10}" + "".join(f"{name:22}" for name in names).rstrip(),
-    ]
-    for region in result.prevalence[names[-1]].index:
-        cells = [" ".join(percent(result.prevalence[name].loc[region])) for name in names]
-        lines.append(f"{region!s:10}" + "".join(f"{cell:22}" for cell in cells).rstrip())
-    return "\n".join(lines)
+    lines = level_lines(result.prevalence, "region", scale=100)
+    return "\n".join(["prevalence in % and 95% interval", "", *lines])
 
 
 def footer(result: Hiv) -> str:

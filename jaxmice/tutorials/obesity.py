@@ -13,10 +13,10 @@ and with the complete data, which are known where the data are simulated. A file
 user's can take their place.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +25,33 @@ import pandas as pd
 from jaxmice.errors import DataError
 from jaxmice.tutorials._common import (
     fit,
-    interval,
     make_folder,
     only_term,
     points,
     pool_parts,
     read_own,
+    save,
     shift_between,
+    show,
     versions,
     with_categories,
 )
+from jaxmice.tutorials._selected import (
+    AT_RANDOM,
+    CASES,
+    SELECTION,
+    TRUTH,
+    Selected,
+    by_shift,
+    by_strategy,
+    level_lines,
+    shift_found,
+)
 
 if TYPE_CHECKING:
-    from jaxmice.imputed import ImputedData
+    from jaxmice.sensitivity import DeltaAdjustment
 
 FORMULA = "BMI ~ Age + Gender + FamOb + (1 | Cluster)"
-CASES, AT_RANDOM, SELECTION = "complete cases", "at random", "selection"
-TRUTH = "complete data"
 PASSIVE = "~ Weight / Height**2"
 IMPUTED = {"Height": "2l.pan", "FamOb": "2l.bin", "Age": "2l.pmm"}
 """Methods of the columns that may be missing at random."""
@@ -72,20 +82,12 @@ ALL, ASKED = "all", "asked"
 """All people; those in clusters where anybody gave a weight."""
 
 
-@dataclass(frozen=True)
-class Obesity:
-    """What the case study found.
+@dataclass(frozen=True, kw_only=True)
+class Obesity(Selected):
+    """What the case study found, see also `Selected`; estimates are coefficients of BMI.
 
     Attributes
     ----------
-    data
-        The incomplete data.
-    complete
-        The same before values were removed, or None for a file of the user's.
-    imputations
-        Strategy -> imputation; without the complete cases.
-    estimates
-        Strategy -> coefficients of BMI: term, estimate, conf.low, conf.high (95%).
     means
         Strategy -> mean BMI, a row for ``"all"``, one for ``"asked"`` and one for every
         cluster: estimate, conf.low, conf.high (95%).
@@ -94,20 +96,9 @@ class Obesity:
         per minute.
     shifts
         Mean BMI of those asked by shift of the missing weights: estimate, conf.low, conf.high.
-    m, seed, seconds
-        Number of imputations, seed, and wall time of imputing and analysing.
     """
 
-    data: pd.DataFrame
-    complete: pd.DataFrame | None
-    imputations: "dict[str, ImputedData]"
-    estimates: dict[str, pd.DataFrame]
     means: dict[str, pd.DataFrame]
-    restriction: pd.DataFrame
-    shifts: pd.DataFrame
-    m: int
-    seed: int
-    seconds: float
 
 
 def run(
@@ -159,22 +150,29 @@ def compare(m: int = 20, seed: int = 1, own: pd.DataFrame | None = None) -> Obes
         data = with_categories(own)
     asked = _asked(data)
     restriction = _restriction(data, asked)
-    imputations, estimates, means = {}, {}, {}
-    for name, frame in {TRUTH: complete, CASES: data}.items():
-        if frame is not None:
-            estimates[name] = fit(frame, FORMULA)
-            means[name] = _means([frame.dropna(subset=["BMI"])], data, asked)
-    for name in METHODS:
-        began = time.perf_counter()
-        imp = jm.mice(data, m=m, seed=seed, maxit=10, cluster="Cluster", **arguments(data, name))
-        estimates[name] = fit(imp, FORMULA)
-        means[name] = _means(list(imp.complete("all").values()), data, asked)
-        imputations[name] = imp
-        print(f"{name:16} {time.perf_counter() - began:6.1f} s", file=sys.stderr)
+    levels = partial(_means, data=data, asked=asked)
+    imputations, estimates, means = by_strategy(
+        data,
+        complete,
+        lambda name: jm.mice(
+            data, m=m, seed=seed, maxit=10, cluster="Cluster", **arguments(data, name)
+        ),
+        FORMULA,
+        "BMI",
+        levels,
+    )
     shifts = _shift(data, asked, m, seed)
-    seconds = time.perf_counter() - start
     return Obesity(
-        data, complete, imputations, estimates, means, restriction, shifts, m, seed, seconds
+        data=data,
+        complete=complete,
+        imputations=imputations,
+        estimates=estimates,
+        means=means,
+        restriction=restriction,
+        shifts=by_shift(shifts, levels, ASKED),
+        m=m,
+        seed=seed,
+        seconds=time.perf_counter() - start,
     )
 
 
@@ -213,11 +211,11 @@ def _means(frames: Sequence[pd.DataFrame], data: pd.DataFrame, asked: list[Any])
     return pool_parts(frames, "Cluster", "BMI", parts)
 
 
-def _shift(data: pd.DataFrame, asked: list[Any], m: int, seed: int) -> pd.DataFrame:
+def _shift(data: pd.DataFrame, asked: list[Any], m: int, seed: int) -> "DeltaAdjustment":
     """Impute at random, with the weights that those asked did not give moved by every shift."""
     import jaxmice as jm
 
-    shifted = jm.delta_adjustment(
+    return jm.delta_adjustment(
         data,
         "Cluster",
         target="Weight",
@@ -228,11 +226,6 @@ def _shift(data: pd.DataFrame, asked: list[Any], m: int, seed: int) -> pd.DataFr
         maxit=5,
         **arguments(data, AT_RANDOM),
     )
-    rows = [
-        _means(list(imp.complete("all").values()), data, asked).loc[ASKED]
-        for imp in shifted.imputations
-    ]
-    return pd.DataFrame(rows, index=pd.Index(shifted.deltas, name="delta"))
 
 
 def _restriction(data: pd.DataFrame, asked: list[Any]) -> pd.DataFrame:
@@ -260,33 +253,14 @@ def findings(result: Obesity) -> dict[str, str]:
     low, high = result.means[SELECTION].loc[ASKED, ["conf.low", "conf.high"]]
     texts[SELECTION] += f" The 95% interval is {low:.1f} to {high:.1f}."
     at = shift_between(result.shifts, mean[SELECTION])
-    texts["shift"] = (
-        "no shift of the grid gives the mean of the selection model."
-        if at is None
-        else f"a shift of {at:.1f} kg gives the mean of the selection model."
-    )
+    texts["shift"] = shift_found(at, "{:.1f} kg", "mean")
     return texts
 
 
 def format_table(result: Obesity) -> str:
     """Return mean BMI by cluster, with 95% intervals, as lines of text."""
-    names = list(result.means)
-    lines = [
-        "mean BMI in kg/m² and 95% interval",
-        "",
-        f"{'cluster':10}" + "".join(f"{name:22}" for name in names).rstrip(),
-    ]
-    for part in result.means[SELECTION].index:
-        cells = [_text(result.means[name], part) for name in names]
-        lines.append(f"{part!s:10}" + "".join(f"{text:22}" for text in cells).rstrip())
-    return "\n".join(lines)
-
-
-def _text(table: pd.DataFrame, part: Any) -> str:
-    if part not in table.index:
-        return "-"
-    value, low, high = (float(number) for number in table.loc[part])
-    return " ".join(interval(value, low, high, 1))
+    lines = level_lines(result.means, "cluster")
+    return "\n".join(["mean BMI in kg/m² and 95% interval", "", *lines])
 
 
 def footer(result: Obesity) -> str:
