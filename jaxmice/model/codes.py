@@ -281,7 +281,8 @@ def check_dummies(
 
 
 def warn_clustered(rows: Sequence[Row], frame: Frame, groups: Groups, moments: Moments) -> None:
-    """Warn (W14) of single-level methods for columns that differ between clusters."""
+    """Warn once (W14) of single-level methods for columns that differ between clusters."""
+    found = []
     for row in rows:
         column = frame.columns[row.target]
         if row.method.needs_cluster or row.absorb or column.level != 1:
@@ -303,8 +304,10 @@ def warn_clustered(rows: Sequence[Row], frame: Frame, groups: Groups, moments: M
         scale = between + (n0 - 1) * within
         icc = (between - within) / scale if scale > 0 else 0.0
         if icc > HIGH_ICC:
-            warn(
-                "W14",
-                f"method {row.method.name!r} ignores the clusters, but {row.target!r} has an "
-                f"intraclass correlation of {icc:.2f}; use a two-level method",
-            )
+            found.append(f"{icc:.2f} in {row.target!r} (method {row.method.name!r})")
+    if found:
+        warn(
+            "W14",
+            "single-level methods ignore the clusters, but there is an intraclass correlation of "
+            f"{', '.join(found)}; use two-level methods",
+        )

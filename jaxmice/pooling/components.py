@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jaxmice.errors import JaxMiceWarning
 from jaxmice.pooling.estimates import Components
 from jaxmice.pooling.scalar import pool_scalar
-from jaxmice.pooling.transforms import TRANSFORMS
+from jaxmice.pooling.transforms import NEGLIGIBLE, TRANSFORMS
 
 Numbers = NDArray[np.float64]
 
@@ -100,20 +100,31 @@ def pool_components(parts: Components, level: float = 0.95) -> pd.DataFrame:
         ``term, estimate, std.error, conf.low, conf.high, transform``. The estimate is the
         average. Standard error and limits come from Rubin's rules on the scale that
         ``transform`` names, and are missing where some fit gave no variance.
+
+    Notes
+    -----
+    Variances are pooled as logarithms and the intraclass correlation as a logit, unless some
+    fit has next to nothing of it: then the logarithm of that fit has no bound and would be all
+    that the interval shows. The standard deviation, or the root of the correlation, stays
+    finite there, and so does its standard error; the scale is then ``"root"``.
     """
     values, variances = np.atleast_2d(parts.values), np.atleast_2d(parts.variances)
     rows = []
     for k, (term, name) in enumerate(zip(parts.terms, parts.transforms, strict=True)):
-        forward, back, derivative = TRANSFORMS[name]
-        estimate = float(values[:, k].mean())
+        value, variance = values[:, k], variances[:, k]
+        estimate = float(value.mean())
         error = low = high = np.nan
         with np.errstate(divide="ignore", invalid="ignore"):
-            moved = forward(values[:, k])
-        if np.isfinite(moved).all() and np.isfinite(variances[:, k]).all():
+            if name in ("log", "logit") and value.min() < NEGLIGIBLE * estimate:
+                change = TRANSFORMS["root"][2](value) / TRANSFORMS[name][2](value)
+                name, variance = "root", variance * change**2
+            forward, back, derivative = TRANSFORMS[name]
+            moved = forward(value)
+        if np.isfinite(moved).all() and np.isfinite(variance).all():
             with warnings.catch_warnings():
                 # One imputation has been pointed out with the coefficients.
                 warnings.simplefilter("ignore", JaxMiceWarning)
-                pooled = pool_scalar(moved, variances[:, k])
+                pooled = pool_scalar(moved, variance)
             limits = pooled.interval(level)
             low, high = (float(back(limit)) for limit in limits)
             error = float(pooled.std_error / derivative(np.asarray(estimate)))

@@ -1,5 +1,6 @@
 """Pooling of quantities other than coefficients, each on a scale where it is nearly normal."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmice.errors import PoolError
+from jaxmice.errors import JaxMiceWarning, PoolError
 from jaxmice.pooling.scalar import ScalarPool, pool_scalar
-from jaxmice.pooling.transforms import TRANSFORMS
+from jaxmice.pooling.transforms import NEGLIGIBLE, TRANSFORMS
 
 Numbers = NDArray[np.float64]
 Variance = Callable[[Numbers, Numbers, int], Numbers]
@@ -138,6 +139,11 @@ def pool_quantity(
         E64: an unknown kind, estimates out of the range of their kind, or neither
         variances nor a number of rows.
 
+    Warns
+    -----
+    JaxMiceWarning
+        W35: a standard deviation, variance or ICC next to 0, which would decide the result.
+
     Notes
     -----
     Van Buuren 2018, section 5.2; for the interval of a proportion Lott and Reiter 2020.
@@ -152,7 +158,7 @@ def pool_quantity(
         raise PoolError("E64", f"unknown kind {kind!r}; available: {', '.join(KINDS)}")
     if method not in ("transform", "wilson") or (method == "wilson" and kind != "proportion"):
         raise PoolError("E64", f"method {method!r} is not for {kind}; use 'transform'")
-    q = np.asarray(estimates, dtype=np.float64)
+    q = given = np.asarray(estimates, dtype=np.float64)
     if kind == "icc":
         q = np.maximum(q, SMALLEST_ICC)
     if method == "wilson":
@@ -174,6 +180,14 @@ def pool_quantity(
             "E64",
             f"{kind} needs one estimate per imputation inside its range and rows enough for a "
             f"variance, got {q.tolist()}" + (f" and n={n:g}" if n is not None else ""),
+        )
+    if kind in ("sd", "variance", "icc") and given.min() < NEGLIGIBLE * q.mean():
+        warnings.warn(
+            f"W35: the {kind} of imputation {given.argmin() + 1} is {given.min():.1e}, that of all "
+            f"{q.mean():.1e} on average; on the {transform} scale it pulls the pooled one towards "
+            "0; look at that fit, or pool with kind 'mean' and variances=",
+            JaxMiceWarning,
+            stacklevel=2,
         )
     return PooledQuantity(kind, transform, pool_scalar(moved, u, dfcom))
 

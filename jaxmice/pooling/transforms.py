@@ -11,6 +11,8 @@ Function = Callable[[Numbers], Numbers]
 TRANSFORMS: dict[str, tuple[Function, Function, Function]] = {
     "identity": (lambda x: x, lambda z: z, lambda x: np.ones_like(x)),
     "log": (np.log, np.exp, lambda x: 1 / x),
+    # Of variances and shares: finite at 0.
+    "root": (np.sqrt, lambda z: np.maximum(z, 0.0) ** 2, lambda x: 1 / (2 * np.sqrt(x))),
     "logit": (
         lambda x: np.log(x / (1 - x)),
         lambda z: 1 / (1 + np.exp(-z)),
@@ -31,3 +33,6 @@ TRANSFORMS: dict[str, tuple[Function, Function, Function]] = {
     "log_complement": (lambda x: np.log1p(-x), lambda z: -np.expm1(z), lambda x: -1 / (1 - x)),
 }
 """By name: the transform, its inverse and its derivative."""
+
+NEGLIGIBLE = 1e-4
+"""A variance or share below this part of the mean is at the boundary, where logs fail."""

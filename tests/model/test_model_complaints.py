@@ -174,6 +174,15 @@ def test_single_level_methods_warn_of_clusters(school) -> None:
     assert set(model.predictor_matrix.loc["popular"]) <= {0, 1}
 
 
+def test_one_warning_of_clusters_names_every_column(school) -> None:
+    copies = {f"popular{k}": school["popular"] for k in range(7)}
+    with pytest.warns() as seen:
+        setup(school.assign(**copies), "norm", cluster="school")
+    texts = [text for w in seen if (text := str(w.message)).startswith("W14")]
+    assert len(texts) == 1
+    assert all(f"in {name!r} (method 'norm')" in texts[0] for name in ["popular", *copies])
+
+
 def test_dummies_and_level_2_columns_do_not_warn_of_clusters(school) -> None:
     setup(school, "norm", roles={"popular": {"school": "fixed"}}, cluster="school")
 

@@ -267,3 +267,23 @@ def test_intervals_of_components() -> None:
         table[["conf.low", "conf.high"]].to_numpy()[0], np.exp(pooled.interval())
     )
     np.testing.assert_allclose(table["std.error"], pooled.std_error * table["estimate"])
+
+
+def test_a_variance_next_to_zero_does_not_decide_the_interval() -> None:
+    # Standard deviations of standard error 0.03, told as the variances of logarithms.
+    values = np.array([0.030, 0.028, 1e-20, 0.033, 0.031])
+    parts = Components(
+        ("v", "icc"),
+        np.c_[values, values],
+        ("log", "logit"),
+        np.c_[4 * 0.03**2 / values, 4 * 0.03**2 / (values * (1 - values) ** 2)],
+    )
+    table = pool_components(parts)
+    pooled = pool_scalar(np.sqrt(values), [0.03**2] * 5)
+    low, high = pooled.interval()
+    assert table["transform"].tolist() == ["root", "root"]
+    np.testing.assert_allclose(table["estimate"], values.mean())
+    np.testing.assert_allclose(table["conf.low"], max(low, 0) ** 2)
+    np.testing.assert_allclose(table["conf.high"], high**2)
+    assert 0.05 < high**2 < 0.5
+    np.testing.assert_allclose(table["std.error"], pooled.std_error * 2 * values.mean() ** 0.5)

@@ -9,7 +9,7 @@ import pytest
 
 import jaxmice as jm
 from jaxmice.analysis import analyze
-from jaxmice.errors import AnalysisError, DataError, PoolError
+from jaxmice.errors import AnalysisError, DataError, JaxMiceWarning, PoolError
 from jaxmice.pooling import (
     how_many_imputations,
     mix_draws,
@@ -61,7 +61,8 @@ def test_given_variances_move_to_the_scale() -> None:
     survival = pool_quantity("survival", [0.8, 0.82], [0.001, 0.001])
     low, high = survival.interval()
     assert low < survival.estimate < high < 1
-    assert pool_quantity("icc", [0.0, 0.1], [0.01, 0.01]).estimate > 0
+    with pytest.warns(JaxMiceWarning, match="W35: the icc of imputation 1 is 0"):
+        assert pool_quantity("icc", [0.0, 0.1], [0.01, 0.01]).estimate > 0
     assert pool_p_values([0.01, 0.2, 0.04]) == 0.04
 
 
@@ -258,3 +259,9 @@ def test_complaints(call: Callable[[], object], message: str) -> None:
 def test_complaint_about_the_cluster_of_a_bootstrap() -> None:
     with pytest.raises(DataError, match="E12"):
         jm.boot_mi(pd.DataFrame({"a": [1]}), 2, list, "a ~ 1", cluster="g")
+
+
+def test_a_variance_next_to_zero_is_told() -> None:
+    values = [0.030, 0.028, 1e-20, 0.033, 0.031]
+    with pytest.warns(JaxMiceWarning, match="W35: the variance of imputation 3 is 1.0e-20"):
+        assert pool_quantity("variance", values, n=100).estimate < 1e-5
