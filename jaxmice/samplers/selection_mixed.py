@@ -283,11 +283,14 @@ def step(
     selected = jnp.where(target.ry, s, 0)
     rows = jnp.stack([selected, jnp.where(data.selection.hidden, s, 0)])
     cross = design_products(target, rows)
-    square, of_hidden, with_y = cluster_sums(jnp.stack([*rows**2, selected * y]), target.layout)
-    of_hidden = jnp.concatenate([cross[:, 1], of_hidden[None]])
+    # One by one: together they would be stored before they are summed.
+    square, of_hidden, with_y = (
+        cluster_sums(column[None], target.layout) for column in (*rows**2, selected * y)
+    )
+    of_hidden = jnp.concatenate([cross[:, 1], of_hidden])
     of_y = data.of_y if state.y is None else y_products(y, target)
-    of_y = jnp.insert(of_y, p, with_y, axis=0)
-    of_s = jnp.concatenate([cross[:, 0], square[None]])
+    of_y = jnp.insert(of_y, p, with_y[0], axis=0)
+    of_s = jnp.concatenate([cross[:, 0], square])
     products = _border(_border(data.products[1], of_s), of_y)
 
     # Given y, the mean of a selected s moves with the residual of y: regress the rest of s.
