@@ -5,17 +5,17 @@ import html
 import pandas as pd
 
 from jaxmice.missingness import cluster_missing
-from jaxmice.plots import plot_conditional, plot_estimates, plot_pattern, plot_trace
-from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
+from jaxmice.plots import plot_conditional, plot_pattern
+from jaxmice.report._page import definitions, figure, page, paragraph, table
 from jaxmice.tutorials._common import (
     cell,
     closing,
     drawn,
-    estimates_table,
     plot_by_cluster,
     plot_shifts,
     sentence,
 )
+from jaxmice.tutorials._selected_page import estimates, opening, trace
 from jaxmice.tutorials.hiv import (
     ALL,
     AT_RANDOM,
@@ -48,9 +48,18 @@ print(fits.pool().summary())
 
 def write_page(result: Hiv) -> str:
     """Return the page as HTML."""
-    parts = (_opening, _missing, _restriction, _ways, _prevalence, _estimates, _shifts)
-    blocks = [block for part in parts for block in part(result)]
-    return page(TITLE, [*blocks, *_trace(result), *_closing(result)])
+    parts = (
+        _opening,
+        _missing,
+        _restriction,
+        _ways,
+        _prevalence,
+        _estimates,
+        _shifts,
+        _trace,
+        _closing,
+    )
+    return page(TITLE, (block for part in parts for block in part(result)))
 
 
 def _opening(result: Hiv) -> list[str]:
@@ -70,21 +79,16 @@ def _opening(result: Hiv) -> list[str]:
         else "The data are those of a file, so nobody knows the results of those who were not "
         "tested."
     )
-    return [
-        f"<h1>{TITLE}</h1>",
-        paragraph(
-            "How many are infected if those who suspect it stay away? Imputation at random, a "
-            "selection model, and how much depends on the choice.",
-            "lead",
-        ),
-        facts(items),
-        paragraph(
-            f"{source} Known of everybody are age, marital status, whether a condom was used "
-            "last time, and smoking. The model of interest is a logistic regression with "
-            "regions:"
-        ),
-        f"<pre><code>{FORMULA}</code></pre>",
-    ]
+    return opening(
+        TITLE,
+        "How many are infected if those who suspect it stay away? Imputation at random, a "
+        "selection model, and how much depends on the choice.",
+        items,
+        f"{source} Known of everybody are age, marital status, whether a condom was used "
+        "last time, and smoking. The model of interest is a logistic regression with "
+        "regions:",
+        FORMULA,
+    )
 
 
 def _missing(result: Hiv) -> list[str]:
@@ -177,27 +181,17 @@ def _prevalence(result: Hiv) -> list[str]:
 
 
 def _estimates(result: Hiv) -> list[str]:
-    estimates = {n: t for n, t in result.estimates.items() if n != TRUTH}
-    truth = result.estimates.get(TRUTH)
-    slopes = [term for term in estimates[CASES]["term"] if term != "Intercept"]
+    slopes = [term for term in result.estimates[CASES]["term"] if term != "Intercept"]
     told = "; ".join(
         f"{name}: {slopes[0]} {_value(t, slopes[0]):.3f}" for name, t in result.estimates.items()
     )
-    known = "" if truth is None else " Dashed line and band: the complete data."
-    return [
-        "<h2>What becomes of the estimates</h2>",
-        paragraph(
-            f"Each imputation makes {result.m} completed data sets; the model is fitted to each "
-            "by maximum likelihood, and the fits are combined by Rubin's rules. Coefficients "
-            "are log odds ratios."
-        ),
-        figure(
-            plot_estimates(estimates, terms=slopes, reference=truth)[0].figure,
-            f"Estimates with intervals for {len(slopes)} coefficients. {told}.",
-            f"Estimates and 95% intervals.{known}",
-        ),
-        table(*estimates_table(result.estimates)),
-    ]
+    return estimates(
+        result,
+        slopes,
+        "by maximum likelihood, and the fits are combined by Rubin's rules. Coefficients are log "
+        "odds ratios.",
+        f"Estimates with intervals for {len(slopes)} coefficients. {told}.",
+    )
 
 
 def _value(estimates: pd.DataFrame, term: str) -> float:
@@ -227,20 +221,14 @@ def _shifts(result: Hiv) -> list[str]:
 
 
 def _trace(result: Hiv) -> list[str]:
-    return [
-        "<h2>Did the sampler settle?</h2>",
-        paragraph(
-            "The correlation of the two equations is learnt from little, and the sampler moves "
-            "slowly: it takes 300 steps before the first iteration here, and ten more before "
-            "each of the others. Lines may wander, but all together should have no trend."
-        ),
-        figure(
-            plot_trace(result.imputations[SELECTION])[0, 0].figure,
-            "Mean, standard deviation and ICC along ten iterations of the selection model.",
-            "Mean and standard deviation of the imputed results, and ICC of the completed "
-            "variable, by iteration. Each line is an imputation.",
-        ),
-    ]
+    return trace(
+        result,
+        ["hiv"],
+        "hiv",
+        "The correlation of the two equations is learnt from little, and the sampler moves "
+        "slowly: it takes 300 steps before the first iteration here, and ten more before "
+        "each of the others. Lines may wander, but all together should have no trend.",
+    )
 
 
 def _closing(result: Hiv) -> list[str]:

@@ -19,6 +19,7 @@ from jaxmice.tutorials.impact import (
     DATA_SEED,
     FORMULA,
     ITERATIONS,
+    VARIANCE,
     Impact,
     estimates,
     findings,
@@ -233,12 +234,15 @@ def _results(result: Impact) -> list[str]:
         f"{name}: {of.loc['between studies', 'estimate']:.3f}" for name, of in tables.items()
     )
     ends = "Dashed line and band: the complete data." if known is not None else ""
+    extra = result.results["imputed"].extra.set_index("term")
+    root = extra.loc[VARIANCE, "transform"] == "root"
+    scale = "standard deviations" if root else "logarithms"
     return [
         "<h2>Who dies, and how much studies differ</h2>",
         paragraph(
             f"The model is fitted to each of the {result.m} completed data sets by maximum "
             "likelihood (Laplace's approximation); fits are combined by Rubin's rules. The last "
-            "row is the variance of the studies' levels, pooled as its logarithm."
+            f"row is the variance of the studies' levels, averaged, with an interval from {scale}."
         ),
         figure(
             plot_estimates(others, reference=None if known is None else _named(known))[0].figure,

@@ -5,20 +5,18 @@ import html
 from jaxmice.plots import (
     plot_cluster_miss,
     plot_density,
-    plot_estimates,
     plot_pattern,
-    plot_trace,
 )
-from jaxmice.report._page import definitions, facts, figure, page, paragraph, table
+from jaxmice.report._page import definitions, figure, page, paragraph, table
 from jaxmice.tutorials._common import (
     cell,
     closing,
     drawn,
-    estimates_table,
     plot_by_cluster,
     plot_shifts,
     sentence,
 )
+from jaxmice.tutorials._selected_page import estimates, opening, trace
 from jaxmice.tutorials.obesity import (
     ALL,
     ASKED,
@@ -56,9 +54,19 @@ print(selection.analyze("{formula}").pool().summary())
 
 def write_page(result: Obesity) -> str:
     """Return the page as HTML."""
-    parts = (_opening, _missing, _restriction, _ways, _means, _estimates, _shifts, _plausible)
-    blocks = [block for part in parts for block in part(result)]
-    return page(TITLE, [*blocks, *_trace(result), *_closing(result)])
+    parts = (
+        _opening,
+        _missing,
+        _restriction,
+        _ways,
+        _means,
+        _estimates,
+        _shifts,
+        _plausible,
+        _trace,
+        _closing,
+    )
+    return page(TITLE, (block for part in parts for block in part(result)))
 
 
 def _opening(result: Obesity) -> list[str]:
@@ -78,17 +86,14 @@ def _opening(result: Obesity) -> list[str]:
         if result.complete is not None
         else "The data are those of a file, so nobody knows the weights that were not given."
     )
-    return [
-        f"<h1>{TITLE}</h1>",
-        paragraph(
-            "Body mass index follows from height and weight, and weight is what some prefer "
-            "not to say. Passive imputation, at random and by a selection model.",
-            "lead",
-        ),
-        facts(items),
-        paragraph(f"{source} The model of interest:"),
-        f"<pre><code>{FORMULA}</code></pre>",
-    ]
+    return opening(
+        TITLE,
+        "Body mass index follows from height and weight, and weight is what some prefer "
+        "not to say. Passive imputation, at random and by a selection model.",
+        items,
+        f"{source} The model of interest:",
+        FORMULA,
+    )
 
 
 def _missing(result: Obesity) -> list[str]:
@@ -179,24 +184,14 @@ def _means(result: Obesity) -> list[str]:
 
 
 def _estimates(result: Obesity) -> list[str]:
-    estimates = {n: t for n, t in result.estimates.items() if n != TRUTH}
-    truth = result.estimates.get(TRUTH)
-    terms = list(estimates[CASES]["term"])
-    known = "" if truth is None else " Dashed line and band: the complete data."
-    return [
-        "<h2>What becomes of the estimates</h2>",
-        paragraph(
-            f"Each imputation makes {result.m} completed data sets; the model is fitted to each "
-            "by restricted maximum likelihood, and the fits are combined by Rubin's rules."
-        ),
-        figure(
-            plot_estimates(estimates, reference=truth)[0].figure,
-            f"Estimates with intervals of {', '.join(terms)} by strategy; the table below has "
-            "the numbers.",
-            f"Estimates and 95% intervals.{known}",
-        ),
-        table(*estimates_table(result.estimates)),
-    ]
+    terms = list(result.estimates[CASES]["term"])
+    return estimates(
+        result,
+        terms,
+        "by restricted maximum likelihood, and the fits are combined by Rubin's rules.",
+        f"Estimates with intervals of {', '.join(terms)} by strategy; the table below has "
+        "the numbers.",
+    )
 
 
 def _shifts(result: Obesity) -> list[str]:
@@ -243,20 +238,14 @@ def _plausible(result: Obesity) -> list[str]:
 
 
 def _trace(result: Obesity) -> list[str]:
-    return [
-        "<h2>Did the sampler settle?</h2>",
-        paragraph(
-            "The correlation of the two equations is learnt from little, so the selection model "
-            "takes 300 steps before the first iteration. Lines may wander, but all together "
-            "should have no trend."
-        ),
-        figure(
-            plot_trace(result.imputations[SELECTION], ["Weight", "BMI"])[0, 0].figure,
-            "Mean, standard deviation and ICC of weight and BMI along ten iterations.",
-            "Mean and standard deviation of the imputed values, and ICC of the completed "
-            "variable, by iteration. Each line is an imputation.",
-        ),
-    ]
+    return trace(
+        result,
+        ["Weight", "BMI"],
+        "weight and BMI",
+        "The correlation of the two equations is learnt from little, so the selection model "
+        "takes 300 steps before the first iteration. Lines may wander, but all together "
+        "should have no trend.",
+    )
 
 
 def _closing(result: Obesity) -> list[str]:

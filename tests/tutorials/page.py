@@ -1,6 +1,7 @@
 """What the page of every case study must be."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 
 class Reader(HTMLParser):
@@ -33,3 +34,12 @@ def check_page(page: str, figures: int) -> None:
         assert len(attrs["alt"] or "") > 30
     assert not any({"href", "srcset"} & set(attrs) for _, attrs in reader.tags)
     assert "nan" not in page.lower().split("<img")[0]
+
+
+def check_own(path: Path, table: str, figures: int, rows: int) -> str:
+    """Return the page written on a file of the user's; its table has that many rows."""
+    page = path.read_text(encoding="utf-8")
+    check_page(page, figures)
+    assert max(map(len, table.splitlines())) <= 100
+    assert len(table.splitlines()) == 3 + rows
+    return page
