@@ -1,6 +1,7 @@
 """One model, several ways to deal with the missing values."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def plot_estimates(
             value, low, high = table.loc[term]
             panel.plot([low, high], [row, row], color=OBSERVED, linewidth=1.6)
             panel.plot(value, row, "o", color=OBSERVED, markersize=5)
-        panel.set_title(term)
+        panel.set_title(fill(term, 30, break_long_words=False))
         panel.set_yticks(range(len(tables)), list(tables))
         panel.set_ylim(len(tables) - 0.5, -0.5)
         panel.locator_params(axis="x", nbins=5)
