@@ -35,11 +35,7 @@ def cluster_products(
 
     Of two large sets, one that differs between chains comes first: the second is copied.
     """
-    if 1 in (len(u), len(v)):
-        # A sum copies neither.
-        blocks = jnp.sum(u * v, axis=-1).T.reshape(u.shape[1], len(u), len(v))
-    else:
-        blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
+    blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
     return jnp.moveaxis(over_blocks(blocks, layout), 0, -1)
 
 
