@@ -217,6 +217,7 @@ def plot_ciwidth(analyses: Any, *, ax: "Axes | None" = None) -> "Axes":
     from matplotlib.ticker import MaxNLocator
 
     stack = as_stack(analyses)
+    stack.need_errors()
     if stack.m < 3:
         raise ValueError(f"need three imputations or more, got {stack.m}")
     numbers, widths = range(2, stack.m + 1), []

@@ -87,6 +87,7 @@ def compare_models(
     large, small = as_stack(full), as_stack(null)
     _check_nested(large, small)
     if not likelihood:
+        large.need_errors()
         return _wald(large, small, method, dfcom)
     k, h = _size(large) - _size(small), _size(large)
     if k < 1:

@@ -79,6 +79,7 @@ def constraint_test(
     0.0
     """
     stack = as_stack(analyses)
+    stack.need_errors()
     texts = [constraints] if isinstance(constraints, str) else list(constraints)
     if not texts:
         raise PoolError("E66", "name at least one constraint, such as 'a = b'")

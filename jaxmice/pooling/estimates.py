@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxmice.errors import AnalysisError
+from jaxmice.errors import AnalysisError, PoolError
 
 Numbers = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class Estimates:
     terms
         Names of the k coefficients.
     params, cov
-        Coefficients (k,) and their covariance (k, k).
+        Coefficients (k,) and their covariance (k, k), which is nan where unknown.
     df_resid
         Residual degrees of freedom; nan where unknown.
     nobs
@@ -122,6 +122,20 @@ class Stack:
     def m(self) -> int:
         """Number of imputations."""
         return self.params.shape[0]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the fits have standard errors."""
+        return not (self.cov.size and np.isnan(self.cov).all())
+
+    def need_errors(self) -> None:
+        """Raise E45 when the fits have no standard errors."""
+        if not self.has_errors:
+            raise PoolError(
+                "E45",
+                "this needs standard errors, which the fits do not have; fit the same model "
+                "with statsmodels, or return a tuple (coefficients, covariance)",
+            )
 
     def fit(self, i: int) -> Estimates:
         """Return the estimates of data set i, counted from 0."""

@@ -43,12 +43,12 @@ def extract(fit: Any) -> Estimates:
         covariance; a frame with columns ``term, estimate, std.error``; or any object with
         ``params`` and ``cov_params()`` (statsmodels) or ``cov`` (linearmodels), with
         ``params_`` and ``variance_matrix_`` (lifelines), or with ``coef`` and ``vcov``.
+        One with ``coef_`` (scikit-learn) has no covariance: its ``cov`` is nan.
 
     Raises
     ------
     AnalysisError
-        E60, when nothing of this is found, or coefficients without a covariance
-        (scikit-learn).
+        E60, when nothing of this is found.
     """
     if isinstance(fit, Estimates):
         return fit
@@ -67,12 +67,7 @@ def extract(fit: Any) -> Estimates:
     if isinstance(fit, tuple) and len(fit) == 2:
         return _from_pair(*fit)
     if hasattr(fit, "coef_"):
-        raise AnalysisError(
-            "E60",
-            f"{type(fit).__name__} reports coefficients without their covariance, which pooling "
-            "needs; fit the same model with statsmodels, or return a tuple (coefficients, "
-            "covariance) with a covariance from a bootstrap",
-        )
+        return _from_sklearn(fit)
     raise AnalysisError(
         "E60",
         f"no estimates found in an object of class {type(fit).__name__}; return a tuple "
@@ -102,6 +97,18 @@ def _from_pair(params: Any, cov: Any) -> Estimates:
             f"{values.shape} and {matrix.shape}",
         )
     return Estimates(_names(params, values.size), values, matrix)
+
+
+def _from_sklearn(fit: Any) -> Estimates:
+    """Read coefficients of scikit-learn, by class of the outcome if there are several."""
+    slopes = np.atleast_2d(np.asarray(fit.coef_, dtype=np.float64))
+    names = getattr(fit, "feature_names_in_", _names(None, slopes.shape[1]))
+    params = pd.DataFrame(slopes, columns=[str(name) for name in names])
+    if getattr(fit, "fit_intercept", False):
+        params.insert(0, "Intercept", np.ravel(fit.intercept_))
+    classes = getattr(fit, "classes_", range(1, len(params) + 1))
+    by_class = params.set_axis(classes).stack() if len(params) > 1 else params.iloc[0]
+    return _from_pair(by_class, np.full((by_class.size, by_class.size), np.nan))
 
 
 def _from_frame(frame: pd.DataFrame) -> Estimates:

@@ -28,7 +28,8 @@ def pool(
     analyses
         What ``imp.analyze(...)`` returns, a list of fitted models (everything that
         `jaxmice.pooling.extract` understands), or a tuple of arrays: estimates (m, k) and
-        covariances (m, k, k).
+        covariances (m, k, k). Of fits without standard errors (scikit-learn) only the
+        estimates are pooled.
     dfcom
         Degrees of freedom of the complete-data analysis. ``None`` and ``"residual"``: as
         the fits report them, infinite if they do not. ``"between_within"``, for models of
@@ -50,13 +51,22 @@ def pool(
     Warns
     -----
     JaxMiceWarning
-        W27 for one imputation; W28 for few clusters under the default degrees of freedom.
+        W26 for fits without standard errors; W27 for one imputation; W28 for few clusters
+        under the default degrees of freedom.
 
     Notes
     -----
     Rubin 1987; Barnard and Rubin 1999; Reiter 2003.
     """
     stack = as_stack(analyses)
+    if not stack.has_errors:
+        warnings.warn(
+            JaxMiceWarning(
+                "W26: the fits have no standard errors, so only their estimates are pooled; "
+                "boot_mi() finds intervals, or fit the same model with statsmodels"
+            ),
+            stacklevel=2,
+        )
     complete = _dfcom(stack, dfcom)
     if dfcom is None and stack.clusters is not None and stack.clusters < FEW_CLUSTERS:
         warnings.warn(

@@ -26,6 +26,7 @@ def predict(
     if interval not in INTERVALS:
         raise PoolError("E65", f"interval must be one of {INTERVALS}, got {interval!r}")
     stack = pooled.stack
+    stack.need_errors()
     inverse = _inverse(stack.link)
     if interval == "prediction" and stack.link != "identity":
         raise PoolError("E65", f"prediction intervals are for linear models, not link {stack.link}")

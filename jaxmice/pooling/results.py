@@ -174,9 +174,10 @@ class PooledResults:
         pandas.DataFrame
             ``term, estimate, std.error, statistic, df, p.value, conf.low, conf.high``;
             ``"all"`` adds ``m`` after the term and ``riv, lambda, fmi, ubar, b, t, dfcom``
-            at the end.
+            at the end. Of fits without standard errors there are ``term``, ``estimate`` and,
+            with ``"all"``, ``m`` and ``b`` only.
         """
-        return summary_frame(
+        table = summary_frame(
             {"term": self.terms},
             self.pooled,
             m=self.m,
@@ -186,6 +187,9 @@ class PooledResults:
             exponentiate=exponentiate,
             style=style,
         )
+        if self.stack.has_errors:
+            return table
+        return table[[name for name in ("term", "m", "estimate", "b") if name in table]]
 
     def mcerror(self) -> pd.DataFrame:
         """Return the Monte Carlo errors of the table: how it would vary over repetitions.
@@ -199,12 +203,13 @@ class PooledResults:
         Raises
         ------
         PoolError
-            E64, for fewer than 3 imputations.
+            E64, for fewer than 3 imputations; E45, for fits without standard errors.
 
         References
         ----------
         White, Royston and Wood 2011, section 7.3: a jackknife over imputations.
         """
+        self.stack.need_errors()
         if self.m < 3:
             raise PoolError("E64", f"Monte Carlo errors need at least 3 imputations, got {self.m}")
         columns = ["estimate", "std.error", "statistic", "p.value", "conf.low", "conf.high", "fmi"]
@@ -248,7 +253,8 @@ class PooledResults:
         Raises
         ------
         PoolError
-            E65, for new data or an interval that the model does not support.
+            E65, for new data or an interval that the model does not support; E45, for fits
+            without standard errors.
         """
         return predict(self, newdata, interval, level)
 
@@ -280,7 +286,8 @@ class PooledResults:
         if self.stack.clusters is not None:
             head += f", {self.stack.clusters} clusters"
         table = self.summary()
-        table["fmi"] = self.pooled.fmi
+        if self.stack.has_errors:
+            table["fmi"] = self.pooled.fmi
         parts = [head, table.to_string(index=False, float_format=_short)]
         if self.stack.components is not None:
             parts += ["", self.extra.to_string(index=False, float_format=_short)]

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from jaxmice.errors import AnalysisError
-from jaxmice.pooling import extract
+from jaxmice.errors import JaxMiceWarning, PoolError
+from jaxmice.pooling import compare_models, constraint_test, extract, pool
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +74,31 @@ def test_linearmodels(data: pd.DataFrame) -> None:
     assert (found.df_resid, found.nobs, found.loglik) == (179, 200, fit.loglik)
 
 
-def test_coefficients_without_covariance() -> None:
-    class LinearRegression:
-        coef_ = np.ones(2)
+def test_scikit_learn(data: pd.DataFrame) -> None:
+    """Estimates without standard errors: means are pooled, everything else says why not."""
+    parts = [data.iloc[:100], data.iloc[50:], data]
+    fits = [LinearRegression().fit(part[["x", "t"]], part["y"]) for part in parts]
+    with pytest.warns(JaxMiceWarning, match=r"W26.*no standard errors"):
+        pooled = pool(fits)
+    table = pooled.summary(type="all")
+    assert list(table.columns) == ["term", "m", "estimate", "b"]
+    assert list(table["term"]) == ["Intercept", "x", "t"]
+    slopes = [fit.coef_[0] for fit in fits]
+    np.testing.assert_allclose(table["estimate"][1], np.mean(slopes))
+    np.testing.assert_allclose(table["b"][1], np.var(slopes, ddof=1))
+    assert "nan" not in repr(pooled).lower()
+    for refused in (
+        pooled.mcerror,
+        lambda: pooled.predict(data),
+        lambda: constraint_test(fits, "x = 0"),
+        lambda: compare_models(fits, [LinearRegression().fit(p[["x"]], p["y"]) for p in parts]),
+    ):
+        with pytest.raises(PoolError, match=r"E45.*standard errors"):
+            refused()
 
-    with pytest.raises(AnalysisError, match=r"E60.*LinearRegression.*without their covariance"):
-        extract(LinearRegression())
+
+def test_scikit_learn_names_classes(data: pd.DataFrame) -> None:
+    third = pd.qcut(data["y"], 3, labels=["low", "mid", "top"])
+    found = extract(LogisticRegression().fit(data[["x"]].to_numpy(), third))
+    assert found.terms[:3] == ("low:Intercept", "low:term1", "mid:Intercept")
+    assert len(found.terms) == 6
