@@ -16,7 +16,7 @@ from jaxmice.linalg.factors import (
     to_group_rows as to_group_rows,
 )
 from jaxmice.linalg.library import eigh as eigh, least_squares as least_squares
-from jaxmice.linalg.rows import backward as backward, forward as forward
+from jaxmice.linalg.rows import draw_normal as draw_normal, solve_half as solve_half
 from jaxmice.linalg.small import (
     UNROLLED as UNROLLED,
     cholesky as cholesky,

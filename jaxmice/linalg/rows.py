@@ -13,27 +13,25 @@ from jaxtyping import Array, Float
 
 from jaxmice.linalg.small import UNROLLED, eliminate, solve_lower_transposed
 
+Pivots = Sequence[float | Array] | Float[Array, " q"] | None
+
 
 class Eliminated(NamedTuple):
     """Lower Cholesky factors l of a stack of q x q matrices, and ``l^-1 rhs``.
 
     ``inverse[i]`` is ``1 / l[i, i]``, ``below[i]`` column i of l below its diagonal,
     ``(q - i - 1, *batch)``, and ``solved[i]`` row i of the solution, ``(k, *batch)``.
-    Above `UNROLLED` rows ``whole`` holds l instead.
     """
 
     inverse: list[Float[Array, "*batch"]]
     below: list[Float[Array, "_ *batch"]]
     solved: list[Float[Array, "k *batch"]]
-    whole: Float[Array, "q q *batch"] | None
 
 
-def forward(
-    a: Float[Array, "q q *batch"],
-    rhs: Float[Array, "q k *batch"],
-    least: Sequence[float | Array] | Float[Array, " q"] | None = None,
-) -> Eliminated:
-    """Factor symmetric positive definite matrices and solve with the factor.
+def solve_half(
+    a: Float[Array, "q q *batch"], rhs: Float[Array, "q k *batch"], least: Pivots = None
+) -> Float[Array, "q k *batch"]:
+    """Return ``l^-1 rhs`` with the lower Cholesky factors l of positive definite matrices.
 
     Parameters
     ----------
@@ -43,10 +41,39 @@ def forward(
         Diagonal of a matrix that ``a`` exceeds: no pivot is smaller, and rounding makes
         none smaller. Unread above `UNROLLED` rows.
     """
+    if a.shape[0] > UNROLLED:
+        return eliminate(a, rhs)[1]
+    return jnp.stack(_forward(a, rhs, least).solved)
+
+
+def draw_normal(
+    z: Float[Array, "q *batch"],
+    precision: Float[Array, "q q *batch"],
+    shift: Float[Array, "q *batch"],
+    least: Pivots = None,
+) -> Float[Array, "q *batch"]:
+    """Draw from normal distributions given by their precision and precision times mean.
+
+    Parameters
+    ----------
+    z
+        Standard normal variates.
+    precision, shift
+        Precision, and its product with the mean.
+    least
+        See `solve_half`.
+    """
+    if z.shape[0] > UNROLLED:
+        lower, mean = eliminate(precision, shift[:, None])
+        return solve_lower_transposed(lower, mean + z[:, None])[:, 0]
+    half = _forward(precision, shift[:, None], least)
+    return jnp.stack(_backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
+
+
+def _forward(
+    a: Float[Array, "q q *batch"], rhs: Float[Array, "q k *batch"], least: Pivots
+) -> Eliminated:
     q = a.shape[0]
-    if q > UNROLLED:
-        whole, half = eliminate(a, rhs)
-        return Eliminated([], [], list(half), whole)
     inverse, below, solved = [], [], []
     work = jnp.concatenate([a, rhs], axis=1)
     for i in range(q):
@@ -56,16 +83,14 @@ def forward(
         below.append(row[: q - i - 1])
         solved.append(row[q - i - 1 :])
         work = work[1:, 1:] - row[: q - i - 1][:, None] * row[None]
-    return Eliminated(inverse, below, solved, None)
+    return Eliminated(inverse, below, solved)
 
 
-def backward(
+def _backward(
     l: Eliminated,  # noqa: E741 (the textbook's name)
     rhs: list[Float[Array, "*batch"]],
 ) -> list[Float[Array, "*batch"]]:
     """Solve ``l' x = rhs``; ``rhs[i]`` is row i."""
-    if l.whole is not None:
-        return list(solve_lower_transposed(l.whole, jnp.stack(rhs)[:, None])[:, 0])
     q = len(rhs)
     solved = list(rhs)
     for i in reversed(range(q)):

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxmice.linalg import backward, cholesky, forward, solve_lower, solve_lower_transposed
+from jaxmice.linalg import cholesky, draw_normal, solve_lower, solve_lower_transposed
 from jaxmice.random import inverse_wishart_factor
 
 HALF_T_DF = 2.0
@@ -217,9 +217,7 @@ def _draw_coefficients(
     eye = jnp.eye(c, dtype=products.dtype)[:, :, None, None]
     precision = mask[:, None] * mask[None] * products[:, :, None] + prior.precision * eye
     shift = mask * (products + prior.precision * prior.a.T[:, :, None])
-    half = forward(precision, shift[:, None])
-    z = jnp.swapaxes(normals, 0, 1)
-    drawn = jnp.stack(backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
+    drawn = draw_normal(jnp.swapaxes(normals, 0, 1), precision, shift)
     return jnp.swapaxes(mask * drawn, 0, 1)
 
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxmice.linalg import cholesky, solve_lower, solve_lower_transposed
+from jaxmice.linalg import cholesky, draw_normal, solve_lower, solve_lower_transposed
 from jaxmice.random import (
     inverse_wishart_factor,
     log_gamma,
@@ -36,7 +36,7 @@ from jaxmice.random import (
 )
 from jaxmice.samplers import covariance, joint_normal as jn
 from jaxmice.samplers.covariance import Groups
-from jaxmice.samplers.linear_mixed import COUNTERS, draw_normal
+from jaxmice.samplers.linear_mixed import COUNTERS
 from jaxmice.samplers.linear_mixed_by_cluster import stirling_remainder
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import JointTarget

@@ -20,9 +20,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.linalg import (
     Layout,
-    backward,
     cluster_products,
-    forward,
+    draw_normal,
+    solve_half,
     solve_lower,
     solve_lower_pseudo,
     to_blocks,
@@ -31,7 +31,7 @@ from jaxmice.linalg import (
 from jaxmice.random import log_gamma, normals, once, row_normals
 from jaxmice.samplers import covariance
 from jaxmice.samplers.covariance import Groups
-from jaxmice.samplers.linear_mixed import COUNTERS, draw_normal
+from jaxmice.samplers.linear_mixed import COUNTERS
 from jaxmice.samplers.sums import Sums, make_sums
 from jaxmice.target import JointTarget, Target
 
@@ -325,9 +325,7 @@ def draw_missing(
     eye = jnp.eye(r, dtype=e.dtype).reshape(r, r, *[1] * (e.ndim - 1))
     system = free[:, None] * free[None] * precision + eye * (1 - free)
     shift = -free * sum(precision[:, i] * known[i] for i in range(r))
-    half = forward(system, shift[:, None])
-    drawn = backward(half, [half.solved[i][0] + z[i] for i in range(r)])
-    return jnp.where(given, e, jnp.stack(drawn))
+    return jnp.where(given, e, draw_normal(z, system, shift))
 
 
 def precision_of(root: Float[Array, "r r G"]) -> Float[Array, "r r G"]:
@@ -452,8 +450,8 @@ def draw_beta(
         design = sums.K[:, None, :, None] * inverse[None, :, None]
         k = residuals.k if mean is None else residuals.k - spread_inside(mean, sums)
         rhs = [design.reshape(q * r, p * r, -1), turn(inverse, k)[:, None]]
-        solved = forward(marginal, jnp.concatenate(rhs, axis=1)).solved
-        flat = jnp.stack(solved, axis=1).reshape(p * r + 1, -1)
+        solved = solve_half(marginal, jnp.concatenate(rhs, axis=1))
+        flat = jnp.swapaxes(solved, 0, 1).reshape(p * r + 1, -1)
         both = jnp.matmul(flat, flat.T, precision="highest")
     outside = jnp.einsum("abg,lmg->albm", _by_group(sums), precision, precision="highest")
     left = jnp.einsum("alg,lmg->am", residuals.s, precision, precision="highest")
@@ -502,8 +500,7 @@ def draw_b(
     eye = jnp.eye(q * r, dtype=z.dtype)[:, :, None]
     precision = eye + sum(row[:, None] * row[None] for row in V)
     shift = sum((V[i] * k[i] for i in range(q * r)), jnp.zeros_like(k[0]))
-    half = forward(precision, shift[:, None])
-    eta = jnp.stack(backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
+    eta = draw_normal(z, precision, shift)
     b = jnp.matmul(root_psi, eta, precision="highest").reshape(q, r, J)
     b = b if mean is None else b + mean
     return jnp.where(sums.z_live[:, None, None] & sums.cluster_live, b, 0)

@@ -14,11 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.linalg import (
-    backward,
-    forward,
-    solve_lower_pseudo,
-)
+from jaxmice.linalg import UNROLLED, draw_normal, solve_half, solve_lower_pseudo
 from jaxmice.random import inverse_wishart_factor, log_gamma, normals, once, wishart_shapes
 from jaxmice.samplers.sums import Sums
 
@@ -250,9 +246,9 @@ def draw_beta(
         eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
         marginal = eye * sigma2 + sum(V[:, i, None] * V[None, :, i] for i in range(q))
         columns = jnp.concatenate([sums.K, sums.k[:, None]], axis=1)
-        solved = forward(marginal, columns, least=[sigma2] * q).solved
+        solved = solve_half(marginal, columns, least=[sigma2] * q)
         # One matrix product gives the precision and the shift.
-        flat = jnp.stack(solved, axis=1).reshape(p + 1, -1)
+        flat = jnp.swapaxes(solved, 0, 1).reshape(p + 1, -1)
         both = jnp.matmul(flat, flat.T, precision="highest")
     if sums.rho.ndim:
         weight = 1 / sigma2
@@ -264,20 +260,6 @@ def draw_beta(
     precision = _add_block(both[:-1, :-1], S) + jnp.diag(extra)
     shift = both[:-1, -1].at[q:].add(s)
     return jnp.where(sums.x_live, draw_normal(z, precision, shift, extra), 0)
-
-
-def draw_normal(
-    z: Float[Array, " p"],
-    precision: Float[Array, "p p"],
-    shift: Float[Array, " p"],
-    least: Float[Array, " p"] | None = None,
-) -> Float[Array, " p"]:
-    """Draw from a normal distribution given by its precision and precision times mean.
-
-    See `jaxmice.linalg.forward` for ``least``.
-    """
-    half = forward(precision, shift[:, None], least)
-    return jnp.stack(backward(half, [row[0] + z[i] for i, row in enumerate(half.solved)]))
 
 
 def draw_b(
@@ -301,8 +283,7 @@ def draw_b(
     eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
     precision = eye + sum(row[:, None] * row[None] for row in V) * weight
     shift = sum(V[i] * r[i] for i in range(q)) * weight
-    half = forward(precision, shift[:, None], least=[1.0] * q)
-    eta = jnp.stack(backward(half, [half.solved[i][0] + z[i] for i in range(q)]))
+    eta = draw_normal(z, precision, shift, least=[1.0] * q)
     b = _dot(eta, jnp.swapaxes(root_psi, 0, 1)[:, :, None])
     return eta, jnp.where(sums.z_live[:, None] & sums.cluster_live, b, 0)
 
@@ -317,8 +298,10 @@ def _dot(a: Float[Array, "k *J"], b: Float[Array, "k *n"]) -> Float[Array, "*n"]
 
 def fitted(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "q J"]:
     """Return K beta."""
-    terms = [sums.K[:, i] * beta[i] for i in range(beta.shape[0])]
-    return sum(terms, jnp.zeros_like(sums.k))
+    p = beta.shape[0]
+    if p > UNROLLED:
+        return jnp.sum(sums.K * beta[:, None], axis=1)
+    return sum((sums.K[:, i] * beta[i] for i in range(p)), jnp.zeros_like(sums.k))
 
 
 def misfit(
