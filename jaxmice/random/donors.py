@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.random.bits import uniforms
 
@@ -62,18 +62,38 @@ def draw_donors(
     count = jnp.sum(is_donor)
     k = jnp.minimum(n_donors, count)
     place = jnp.searchsorted(d, predictions)
-    window = place[:, None] + jnp.arange(-n_donors, n_donors)
-    usable = (window >= 0) & (window < count)
-    window = jnp.clip(window, 0, n - 1)
-    distance = jnp.where(usable, jnp.abs(d[window] - predictions[:, None]), jnp.inf)
     u = uniforms(key, jnp.zeros((), int), (n,), values.dtype)
     if exact_k:
+        window = place[:, None] + jnp.arange(-n_donors, n_donors)
+        usable = (window >= 0) & (window < count)
+        window = jnp.clip(window, 0, n - 1)
+        distance = jnp.where(usable, jnp.abs(d[window] - predictions[:, None]), jnp.inf)
         nearest = jnp.take_along_axis(window, jnp.argsort(distance, axis=1), axis=1)
         pick = jnp.minimum((u * k).astype(int), k - 1)
         return v[jnp.take_along_axis(nearest, pick[:, None], axis=1)[:, 0]]
-    radius = jnp.take_along_axis(jnp.sort(distance, axis=1), jnp.full((n, 1), k - 1), axis=1)[:, 0]
-    radius = radius + 8 * jnp.finfo(d.dtype).eps * (radius + jnp.abs(predictions))
-    first = jnp.searchsorted(d, predictions - radius, side="left")
-    last = jnp.minimum(jnp.searchsorted(d, predictions + radius, side="right"), count)
+
+    def donor(index: Int[Array, "n k"]) -> Float[Array, "n k"]:
+        outside = jnp.where(index < 0, -jnp.inf, jnp.inf)
+        found = d[jnp.clip(index, 0, n - 1)]
+        return jnp.where((index >= 0) & (index < count), found, outside)
+
+    def within(below: Int[Array, "n k"], above: Int[Array, "n k"], side: int) -> Int[Array, " n"]:
+        """Count on one side the donors that are no further than their rivals on the other."""
+        low, high = donor(below), donor(above)
+        further = side * (low + high - 2 * predictions[:, None])
+        # Equally far but for rounding.
+        slack = 8 * jnp.finfo(d.dtype).eps * (jnp.abs(low) + jnp.abs(high))
+        return jnp.sum(rank & (further <= jnp.where(jnp.isfinite(slack), slack, 0)), axis=1)
+
+    # The i-th donor below is one of the k nearest if the (k - i + 1)-th above is no nearer.
+    # Places decide, no distance: what is computed twice may differ in the last digit.
+    i = jnp.arange(1, n_donors + 1)
+    rank, at = i <= k, place[:, None]
+    n_below = within(at - i, at + k - i, -1)
+    n_above = within(at - (k - i + 1), at + i - 1, 1)
+    least, most = (jnp.clip(p, 0, n - 1) for p in (place - n_below, place + n_above - 1))
+    # Equal ones belong together.
+    first = jnp.searchsorted(d, d[least], side="left")
+    last = jnp.minimum(jnp.searchsorted(d, d[most], side="right"), count)
     size = jnp.maximum(last - first, 1)
     return v[jnp.clip(first + jnp.minimum((u * size).astype(int), size - 1), 0, n - 1)]
