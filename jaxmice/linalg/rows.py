@@ -30,8 +30,8 @@ class Eliminated(NamedTuple):
 
 def solve_half(
     a: Float[Array, "q q *batch"], rhs: Float[Array, "q k *batch"], least: Pivots = None
-) -> Float[Array, "q k *batch"]:
-    """Return ``l^-1 rhs`` with the lower Cholesky factors l of positive definite matrices.
+) -> Float[Array, "k q *batch"]:
+    """Return ``(l^-1 rhs)'`` with the lower Cholesky factors l of positive definite matrices.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def solve_half(
         none smaller. Unread above `UNROLLED` rows.
     """
     if a.shape[0] > UNROLLED:
-        return eliminate(a, rhs)[1]
-    return jnp.stack(_forward(a, rhs, least).solved)
+        return jnp.swapaxes(eliminate(a, rhs)[1], 0, 1)
+    return jnp.stack(_forward(a, rhs, least).solved, axis=1)
 
 
 def draw_normal(

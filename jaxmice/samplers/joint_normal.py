@@ -451,7 +451,7 @@ def draw_beta(
         k = residuals.k if mean is None else residuals.k - spread_inside(mean, sums)
         rhs = [design.reshape(q * r, p * r, -1), turn(inverse, k)[:, None]]
         solved = solve_half(marginal, jnp.concatenate(rhs, axis=1))
-        flat = jnp.swapaxes(solved, 0, 1).reshape(p * r + 1, -1)
+        flat = solved.reshape(p * r + 1, -1)
         both = jnp.matmul(flat, flat.T, precision="highest")
     outside = jnp.einsum("abg,lmg->albm", _by_group(sums), precision, precision="highest")
     left = jnp.einsum("alg,lmg->am", residuals.s, precision, precision="highest")

@@ -248,7 +248,7 @@ def draw_beta(
         columns = jnp.concatenate([sums.K, sums.k[:, None]], axis=1)
         solved = solve_half(marginal, columns, least=[sigma2] * q)
         # One matrix product gives the precision and the shift.
-        flat = jnp.swapaxes(solved, 0, 1).reshape(p + 1, -1)
+        flat = solved.reshape(p + 1, -1)
         both = jnp.matmul(flat, flat.T, precision="highest")
     if sums.rho.ndim:
         weight = 1 / sigma2
