@@ -1,368 +1,62 @@
 """A6: a continuous outcome missing not at random, in whole clusters and here and there.
 
-The design of Munoz et al. (2023), arXiv 2301.05043: in a fifth of the clusters y is missing
-altogether, elsewhere where r <= 0,
-
-    y = 0.3 + o0 + (1 + o1) x1 + (1 + o2) x2 + e,
-    r = -0.8 + s0 + (1.3 + s1) x1 + (-0.7 + s2) x2 + (1.2 + s3) x3 + d,
-
-with correlation rho of the residuals. Analysed by restricted maximum likelihood,
-y ~ x1 + x2 + (1 + x1 + x2 | cluster).
+Design of Munoz et al. (2023), see `benchmarks.acceptance.selection`. Analysed by restricted
+maximum likelihood, y ~ x1 + x2 + (1 + x1 + x2 | cluster).
 
 Two settings break the model: residuals (d, e) from a skew-t distribution, as published not
 centred (Azzalini and Capitanio 2003, J. R. Statist. Soc. B 65, 367-389, section 4.2), and y
 seen with a probability that depends on y itself.
-
-A run of all settings is long: ``--parts FOLDER`` keeps what is finished and goes on from there,
-``--only`` runs some settings; the page shows all that the folder holds.
 """
 
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 
-import jaxmice as jm
 from benchmarks.acceptance.mixed import Fits, fit_reml
-from jaxmice.pooling import pool_scalar
-
-REPLICATIONS = 500
-M = 10
-CELLS = 200_000
-"""Rows of the data sets that are imputed side by side."""
-
-BETA = np.array([0.3, 1.0, 1.0])
-ALPHA = np.array([-0.8, 1.3, -0.7, 1.2])
-SD_EFFECT = 0.4**0.5
-SLANT, DF, SKEW_SHIFT = np.array([2.0, -6.0]), 4, 0.29
-"""Skew-t residuals (d, e), and what is added to the intercept of selection under them."""
-
-EXPLICIT_SHIFT = -0.96
-"""Log odds that y = 0 is seen where that depends on y."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A cell of the table: clusters, rows of each, correlation, law of the residuals."""
-
-    J: int
-    n: int
-    rho: float
-    law: str = "normal"
-
-    @property
-    def name(self) -> str:
-        """Return the name that ``--only`` takes."""
-        return f"{self.J}x{self.n}-{self.rho}" + ("" if self.law == "normal" else f"-{self.law}")
-
-
-SETTINGS = (
-    *(Setting(10, 1000, rho) for rho in (0.0, 0.3, 0.6, 0.9)),
-    *(Setting(J, n, 0.6) for J, n in ((10, 50), (10, 100), (50, 1000), (100, 1000))),
-    Setting(10, 1000, 0.6, "skew-t"),
-    Setting(10, 1000, 0.0, "explicit"),
+from benchmarks.acceptance.selection import (
+    REPLICATIONS as REPLICATIONS,
+    Method,
+    Setting,
+    Study,
+    pages,
 )
 
-FAULTS = {"systematic": "nonselected", "residual": "full"}
-"""Options of the two-stage method that bring back what was published."""
 
-METHODS: dict[str, tuple[str, str, dict[str, str], float]] = {
-    "`2l.pan`, missing at random": ("2l.pan", "none", {}, 10_000),
-    "`2l.heckman`": ("2l.heckman", "selection", {}, np.inf),
-    "`2l.2stage.heckman`": ("2l.2stage.heckman", "selection", {}, np.inf),
-    "the same, as published": ("2l.2stage.heckman", "selection", FAULTS, np.inf),
-}
-"""Method, role of x3, options, and rows of the largest data sets that are analysed with it."""
-
-PUBLISHED = {
-    "10x1000-0.0": ((0.011, 0.002, 0.004), (0.916, 0.898, 0.936)),
-    "10x1000-0.3": ((-0.019, -0.046, 0.029), (0.928, 0.912, 0.948)),
-    "10x1000-0.6": ((-0.056, -0.094, 0.055), (0.932, 0.918, 0.932)),
-    "10x1000-0.9": ((-0.095, -0.132, 0.076), (0.936, 0.924, 0.934)),
-    "50x1000-0.6": ((-0.070, -0.098, 0.051), (0.912, 0.894, 0.916)),
-    "100x1000-0.6": ((-0.069, -0.090, 0.044), (0.854, 0.790, 0.928)),
-}
-"""Bias and coverage by 500 data sets of the authors (workbook of Munoz et al. 2023)."""
-
-BIAS_LIMIT, COVERAGE_LIMIT, WIDTH_LIMIT = 0.035, 0.03, 10.0
-DECISIVE = {(100, 1000): (0.012, 0.93)}
-"""Limits of the bias and of the coverage where they are tighter."""
+def fit(y: np.ndarray, x: np.ndarray, codes: np.ndarray, seen: np.ndarray | None) -> Fits:
+    """Fit the linear mixed model, all effects random."""
+    return fit_reml(y, x, x.shape[2], codes, seen)
 
 
-@dataclass(frozen=True)
-class Data:
-    """Data sets: predictors (R, n, 3), the outcome (R, n), where it is seen (R, n)."""
-
-    x: np.ndarray
-    y: np.ndarray
-    seen: np.ndarray
-    cluster: np.ndarray
-
-    @property
-    def design(self) -> np.ndarray:
-        """(R, n, 3) predictors of the analysis."""
-        return np.concatenate([np.ones((*self.y.shape, 1)), self.x[..., :2]], axis=2)
-
-
-def simulate(setting: Setting, R: int, rng: np.random.Generator) -> Data:
-    """Draw data sets of one setting."""
-    J, n, rho = setting.J, setting.n, setting.rho
-    cluster, shape = np.repeat(np.arange(J), n), (R, J * n)
-    centre = rng.multivariate_normal([0, 0], [[0.2, 0.0015], [0.0015, 0.2]], R)[:, None]
-    x = np.stack(
-        [
-            (rng.random(shape) < 0.6).astype(float),
-            centre[..., 0] + rng.normal(size=shape),
-            centre[..., 1] + 0.7 * rng.normal(size=shape),
-        ],
-        axis=2,
-    )
-    share = 0.4 * rho
-    s = SD_EFFECT * rng.normal(size=(R, J, 3))
-    o = share * s + SD_EFFECT * np.sqrt(1 - share**2) * rng.normal(size=(R, J, 3))
-    s = np.concatenate([s, np.sqrt(0.2) * rng.normal(size=(R, J, 1))], axis=2)
-    sigma = np.exp(0.05 * rng.normal(size=(R, J)))[:, cluster]
-    d = rng.normal(size=shape)
-    e = rho * d + np.sqrt(1 - rho**2) * rng.normal(size=shape)
-    if setting.law == "skew-t":
-        # Reflected where a normal variate exceeds the slanted sum, and divided by a chi.
-        side = np.where(rng.normal(size=shape) < SLANT[0] * d + SLANT[1] * e, 1, -1)
-        side = side / np.sqrt(rng.chisquare(DF, size=shape) / DF)
-        d, e = side * d, side * e
-    one = np.ones((*shape, 1))
-    wide = np.concatenate([one, x], axis=2)
-    y = np.einsum("rnk,rnk->rn", wide[..., :3], (BETA + o)[:, cluster]) + sigma * e
-    r = np.einsum("rnk,rnk->rn", wide, (ALPHA + s)[:, cluster]) + d
-    if setting.law == "skew-t":
-        r = r + SKEW_SHIFT
-    if setting.law == "explicit":
-        r = y + EXPLICIT_SHIFT + rng.logistic(size=shape)
-    return Data(x, y, (r > 0) & (cluster >= J // 5), cluster)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Estimates and intervals, (R, 3) each; deviations of effects (R, 3) and residual (R,)."""
-
-    estimate: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    effects: np.ndarray
-    sigma: np.ndarray
-
-    @property
-    def covered(self) -> np.ndarray:
-        """(R, 3) whether the intervals hold the truth."""
-        return (self.lower <= BETA) & (self.upper >= BETA)
-
-    @property
-    def width(self) -> np.ndarray:
-        """(R, 3) widths of the intervals."""
-        return self.upper - self.lower
-
-
-def from_fits(fits: Fits) -> Result:
-    """Return the result of single fits, with normal intervals."""
-    half = stats.norm.ppf(0.975) * np.sqrt(fits.variance)
-    deviations = np.sqrt(np.diagonal(fits.psi, axis1=1, axis2=2))
-    return Result(fits.beta, fits.beta - half, fits.beta + half, deviations, np.sqrt(fits.sigma2))
-
-
-def analyse(data: Data, method: str, role: str, options: dict[str, str], seed: int) -> Result:
-    """Impute data sets side by side, fit every completed one, pool."""
-    names = ["x1", "x2", "x3"]
-    frames = [
-        pd.DataFrame(x, columns=names).assign(cluster=data.cluster, y=np.where(seen, y, np.nan))
-        for x, y, seen in zip(data.x, data.y, data.seen, strict=True)
-    ]
-    results = jm.replicate(
-        frames,
-        M,
-        {"y": method},
-        cluster="cluster",
-        roles={"y": {"x1": "random", "x2": "random", "x3": role}},
-        options={"y": options},
-        screen="off",
-        seed=seed,
-        precision="float64",
-    )
-    R, n = data.y.shape
-    filled = np.repeat(data.y[:, None], M, axis=1)
-    for one, result in zip(filled, results, strict=True):
-        drawn = result.imp["y"]
-        one[:, drawn.index.to_numpy()] = drawn.to_numpy(float).T
-    design = np.repeat(data.design, M, axis=0)
-    fits = fit_reml(filled.reshape(R * M, n), design, 3, data.cluster)
-    shaped = [part.reshape(R, M, *part.shape[1:]).swapaxes(0, 1) for part in vars(fits).values()]
-    beta, variance, psi, sigma2, _ = shaped
-    pooled = pool_scalar(beta, variance, np.inf)
-    deviations = np.sqrt(np.diagonal(psi, axis1=2, axis2=3)).mean(axis=0)
-    return Result(pooled.estimate, *pooled.interval(), deviations, np.sqrt(sigma2).mean(axis=0))
-
-
-def three(values: np.ndarray, digits: int) -> str:
-    """Return the figures of the three coefficients."""
-    return " / ".join(f"{value:.{digits}f}" for value in values)
-
-
-def line(name: str, result: Result, verdict: str) -> str:
-    """Return one line of the table."""
-    bias = result.estimate.mean(axis=0) - BETA
-    cells = [
-        name,
-        three(bias, 3),
-        three(result.estimate.std(axis=0) / np.sqrt(len(result.estimate)), 3),
-        three(result.covered.mean(axis=0), 3),
-        three(result.width.mean(axis=0), 2),
-        three(result.effects.mean(axis=0), 3),
-        f"{result.sigma.mean():.3f}",
-        verdict,
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def judge(result: Result, complete: Result, setting: Setting) -> str:
-    """Compare with the limits, allowing for three standard errors of the simulation."""
-    if setting.law != "normal":
-        return "no limit"
-    R = len(result.estimate)
-    limit, least = DECISIVE.get((setting.J, setting.n), (BIAS_LIMIT, None))
-    # The complete data of the same draws take out what they share.
-    paired = result.estimate - complete.estimate
-    error = paired.std(axis=0) / np.sqrt(R)
-    missed = []
-    if (np.abs(paired.mean(axis=0)) - 3 * error > limit).any():
-        missed.append("bias")
-    lost = complete.covered.astype(float) - result.covered
-    if (lost.mean(axis=0) - 3 * lost.std(axis=0) / np.sqrt(R) > COVERAGE_LIMIT).any():
-        missed.append("coverage")
-    if least and (result.covered.mean(axis=0) + 3 * np.sqrt(0.07 * 0.93 / R) < least).any():
-        missed.append(f"coverage below {least}")
-    if (result.width.max(axis=0) > WIDTH_LIMIT * np.median(result.width, axis=0)).any():
-        missed.append("width of an interval")
-    sigma = result.sigma - complete.sigma
-    if abs(sigma.mean()) - 3 * sigma.std() / np.sqrt(R) > 0.01:
-        missed.append("residual deviation")
-    return f"**missed: {', '.join(missed)}**" if missed else "kept"
-
-
-def compare(result: Result, setting: Setting) -> str:
-    """Say whether bias and coverage are those published, within three standard errors of both."""
-    if setting.name not in PUBLISHED:
-        return "no limit"
-    bias, coverage = map(np.array, PUBLISHED[setting.name])
-    both = np.sqrt(1 / len(result.estimate) + 1 / REPLICATIONS)
-    off = np.abs(result.estimate.mean(axis=0) - BETA - bias) > 3 * both * result.estimate.std(
-        axis=0
-    )
-    short = np.abs(result.covered.mean(axis=0) - coverage) > 3 * both * np.sqrt(
-        coverage * (1 - coverage)
-    )
-    others = [name for name, wrong in (("bias", off), ("coverage", short)) if wrong.any()]
-    shown = f"published: {three(bias, 3)}, coverage {three(coverage, 3)}"
-    return f"**other {' and '.join(others)}**; {shown}" if others else shown
-
-
-def concatenate(parts: Sequence[Result]) -> Result:
-    """Put the results of several batches together."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Result(*(np.concatenate(column) for column in columns))
-
-
-def replicate(setting: Setting, R: int, seed: Sequence[int]) -> dict[str, Result]:
-    """Simulate some data sets and analyse them in every way."""
-    data = simulate(setting, R, np.random.default_rng(seed))
-    results = {
-        "complete data": from_fits(fit_reml(data.y, data.design, 3, data.cluster)),
-        "complete rows": from_fits(fit_reml(data.y, data.design, 3, data.cluster, data.seen)),
-    }
-    for name, (method, role, options, most) in METHODS.items():
-        if setting.J * setting.n <= most:
-            own = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
-            results[name] = analyse(data, method, role, options, own)
-    return results
-
-
-def read_part(path: Path | None) -> tuple[dict[str, Result], float]:
-    """Return the results of a file, and the seconds of processor time they took."""
-    if path is None or not path.exists():
-        return {}, 0.0
-    kept = json.loads(path.read_text())
-    found = {
-        name: Result(**{field: np.array(values) for field, values in fields.items()})
-        for name, fields in kept["results"].items()
-    }
-    return found, kept["seconds"]
-
-
-def collect(
-    setting: Setting, replications: int, seed: Sequence[int], parts: Path | None
-) -> tuple[dict[str, Result], float]:
-    """Analyse data sets until there are enough, on from those in the folder of parts."""
-    path = None if parts is None else parts / f"{setting.name}.json"
-    found, seconds = read_part(path)
-    size = max(1, CELLS // (setting.J * setting.n))
-    while (done := len(found["complete data"].estimate) if found else 0) < replications:
-        began = time.process_time()
-        more = replicate(setting, min(size, replications - done), (*seed, done))
-        found = {
-            name: concatenate([found[name], one] if found else [one]) for name, one in more.items()
-        }
-        seconds += time.process_time() - began
-        if path is not None:
-            fields = {
-                name: {field: values.tolist() for field, values in vars(result).items()}
-                for name, result in found.items()
-            }
-            path.parent.mkdir(parents=True, exist_ok=True)
-            waiting = path.with_suffix(".new")
-            waiting.write_text(json.dumps({"seconds": seconds, "results": fields}))
-            waiting.replace(path)
-    return found, seconds
-
-
-def table(setting: Setting, results: dict[str, Result], seconds: float) -> list[str]:
-    """Return the table of one setting."""
-    complete = results["complete data"]
-    law = {"normal": "", "skew-t": ", skew-t residuals", "explicit": ", seen depending on y itself"}
-    lines = [
-        f"\n## {setting.J} clusters of {setting.n} rows, rho = {setting.rho}{law[setting.law]}\n",
-        f"{len(complete.estimate)} data sets; {seconds:.0f} s of processor time "
-        f"(`--only {setting.name}`).\n",
-        "| | bias b0 / b1 / b2 | standard error | coverage | width | sd of effects (0.632) "
-        "| sd(e) (1) | |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, result in results.items():
-        verdict = ""
-        if "published" in name:
-            verdict = compare(result, setting)
-        elif "heckman" in name:
-            verdict = judge(result, complete, setting)
-        lines.append(line(name, result, verdict))
-    return lines
+STUDY = Study(
+    settings=(
+        *(Setting(10, 1000, rho) for rho in (0.0, 0.3, 0.6, 0.9)),
+        *(Setting(J, n, 0.6) for J, n in ((10, 50), (10, 100), (50, 1000), (100, 1000))),
+        Setting(10, 1000, 0.6, "skew-t"),
+        Setting(10, 1000, 0.0, "explicit"),
+    ),
+    methods={
+        "`2l.pan`, missing at random": Method("2l.pan", "none", most=10_000),
+        "`2l.heckman`": Method("2l.heckman"),
+        "`2l.2stage.heckman`": Method("2l.2stage.heckman"),
+        "the same, as published": Method(
+            "2l.2stage.heckman", options={"systematic": "nonselected", "residual": "full"}
+        ),
+    },
+    published={
+        "10x1000-0.0": ((0.011, 0.002, 0.004), (0.916, 0.898, 0.936)),
+        "10x1000-0.3": ((-0.019, -0.046, 0.029), (0.928, 0.912, 0.948)),
+        "10x1000-0.6": ((-0.056, -0.094, 0.055), (0.932, 0.918, 0.932)),
+        "10x1000-0.9": ((-0.095, -0.132, 0.076), (0.936, 0.924, 0.934)),
+        "50x1000-0.6": ((-0.070, -0.098, 0.051), (0.912, 0.894, 0.916)),
+        "100x1000-0.6": ((-0.069, -0.090, 0.044), (0.854, 0.790, 0.928)),
+    },
+    fit=fit,
+)
 
 
 def run(replications: int, seed: int, only: Sequence[str] = (), parts: Path | None = None) -> str:
     """Return the page of the study."""
-    lines = [
-        f"m = {M}; the number of data sets stands above every table, {REPLICATIONS} are meant. "
-        "Settings without a table were not run. Limits of `2l.heckman` and of `2l.2stage.heckman`: "
-        f"bias of every coefficient at most {BIAS_LIMIT} ({DECISIVE[100, 1000][0]} with 100 "
-        "clusters), sd(e) within 0.01 of that of the complete data, coverage at most "
-        f"{COVERAGE_LIMIT} below theirs ({DECISIVE[100, 1000][1]} with 100 clusters), all allowing "
-        "for three standard errors of the simulation; no interval wider than "
-        f"{WIDTH_LIMIT:.0f} times the median. Skew-t residuals are not centred: their mean of "
-        "-0.93 is in every b0."
-    ]
-    for number, setting in enumerate(SETTINGS):
-        wanted = replications if not only or setting.name in only else 0
-        results, seconds = collect(setting, wanted, (seed, number), parts)
-        if results:
-            lines += table(setting, results, seconds)
+    lines = pages(STUDY, replications, seed, only, parts)
+    lines[0] += " Skew-t residuals are not centred: their mean of -0.93 is in every b0."
     return "\n".join(lines) + "\n"

@@ -1,4 +1,7 @@
-"""Restricted maximum likelihood for many data sets of one form, rows missing or not."""
+"""Restricted maximum likelihood for many data sets of one form, rows missing or not.
+
+Linear mixed models, and probit regressions by cluster put together by a meta-analysis.
+"""
 
 from dataclasses import dataclass
 
@@ -7,11 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
 
-from jaxmice.estimators.meta_analysis import Information, Residual, fit
+from jaxmice.estimators.meta_analysis import Fit, Information, Residual, fit
+from jaxmice.estimators.selection import hazard
 from jaxmice.linalg import eliminate
 
 CELLS = 20_000_000
 """Cells of data that one call of the compiled program fits."""
+
+RIDGE = 1e-3
+"""Precision of the penalty on the coefficients of a probit regression."""
+
+NEWTON_STEPS = 12
+"""From zero; six are usual."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,14 @@ def _fit(inside: jax.Array, total: jax.Array, n: jax.Array) -> tuple[jax.Array, 
     information = Information(root, solved[:, :p], solved[:, p], S, s)
     df = n - p
     fitted = fit(information, Residual(left[p, p], df))
+    return *_estimates(information, fitted), df
+
+
+def _estimates(information: Information, fitted: Fit) -> tuple[jax.Array, ...]:
+    """Return fixed effects, squared standard errors, and the variances of the model."""
+    root, K, k, S, s = information
+    p, q = len(s), len(root)
+    solved = jnp.concatenate([K, k[:, None]], axis=1)
     V = jnp.einsum("aij,ac->icj", root, fitted.root_psi)
     M = jnp.eye(q)[:, :, None] + jnp.sum(V[:, None] * V[None], axis=2)
     W = eliminate(M, solved)[1]
@@ -96,4 +114,63 @@ def _fit(inside: jax.Array, total: jax.Array, n: jax.Array) -> tuple[jax.Array, 
     half = solve_triangular(lower, jnp.eye(p), lower=True)
     inverse = half.T @ half
     psi = fitted.sigma2 * fitted.root_psi @ fitted.root_psi.T
-    return inverse @ h, fitted.sigma2 * jnp.diagonal(inverse), psi, fitted.sigma2, df
+    return inverse @ h, fitted.sigma2 * jnp.diagonal(inverse), psi, fitted.sigma2
+
+
+def fit_probit(
+    y: np.ndarray, x: np.ndarray, codes: np.ndarray, seen: np.ndarray | None = None
+) -> Fits:
+    """Fit probit regressions by cluster and pool them over clusters of equal size.
+
+    Parameters
+    ----------
+    y
+        (m, n) outcomes, 0 or 1, rows sorted by cluster.
+    x
+        (m, n, p) predictors, all with random effects.
+    codes
+        (n,) cluster of every row.
+    seen
+        (m, n) rows to fit on; all by default.
+    """
+    m, n, p = x.shape
+    J = codes[-1] + 1
+    rows = np.ones(y.shape) if seen is None else seen.astype(float)
+    parts = []
+    size = max(1, min(m, CELLS // (n * p)))
+    for first in range(0, m, size):
+        pick = np.minimum(np.arange(first, first + size), m - 1)
+        blocks = (a[pick].reshape(size, J, n // J, *a.shape[2:]) for a in (y, x, rows))
+        with jax.enable_x64(True):
+            parts.append(jax.device_get(_fit_probit(*blocks)))
+    whole = [np.concatenate(part)[:m] for part in zip(*parts, strict=True)]
+    assert all(np.isfinite(part).all() for part in whole)
+    return Fits(*whole, rows.sum(1) - p)
+
+
+@jax.jit
+@jax.vmap
+def _fit_probit(y: jax.Array, x: jax.Array, seen: jax.Array) -> tuple[jax.Array, ...]:
+    """Fit one data set of outcomes (J, n), predictors (J, n, p) and weights of rows (J, n)."""
+    side, p = 2 * y - 1, x.shape[2]
+
+    def derivatives(beta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        at = side * jnp.einsum("jnp,jp->jn", x, beta)
+        ratio = hazard(-at)
+        slope = jnp.einsum("jnp,jn->jp", x, seen * side * ratio)
+        return slope, jnp.einsum("jnp,jn,jnq->jpq", x, seen * ratio * (ratio + at), x)
+
+    def newton(beta: jax.Array, none: None) -> tuple[jax.Array, None]:
+        slope, curvature = derivatives(beta)
+        step = jnp.linalg.solve(curvature + RIDGE * jnp.eye(p), (slope - RIDGE * beta)[..., None])
+        return beta + step[..., 0], None
+
+    # A weak penalty keeps the fits finite; what is put together does not hold it.
+    beta = jax.lax.scan(newton, jnp.zeros((len(y), p)), length=NEWTON_STEPS)[0]
+    slope, curvature = derivatives(beta)
+    linear = jnp.einsum("jpq,jq->jp", curvature, beta) + slope
+    both = jnp.concatenate([curvature, linear[..., None]], axis=2)
+    root, solved = eliminate(jnp.moveaxis(curvature, 0, 2), jnp.moveaxis(both, 0, 2), 1e-12)
+    nothing = jnp.zeros(p)
+    information = Information(root, solved[:, :p], solved[:, p], jnp.diag(nothing), nothing)
+    return _estimates(information, fit(information))
