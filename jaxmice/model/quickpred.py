@@ -115,7 +115,7 @@ def relevance(
         of cluster means. Without clusters all rows count as one, and there is none between.
     """
     parts = {
-        name: _numbers(column)
+        name: numbers(column)
         for name, column in frame.columns.items()
         if column.level != 0 and column.kind != "id"
     }
@@ -132,7 +132,7 @@ def relevance(
     )
 
 
-def _numbers(column: Column) -> list[np.ndarray]:
+def numbers(column: Column) -> list[np.ndarray]:
     """Return a column as numbers: itself, or a dummy for every category."""
     if column.kind not in {"nominal", "ordinal"}:
         return [column.values]

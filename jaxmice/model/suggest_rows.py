@@ -19,6 +19,7 @@ from jaxmice.model.groups import Groups
 from jaxmice.model.names import check_names, warn
 from jaxmice.model.predictor_matrix import find_ids
 from jaxmice.model.quickpred import relevance
+from jaxmice.model.restriction import describe_restriction
 from jaxmice.model.row import expansion
 from jaxmice.wording import some
 
@@ -286,22 +287,19 @@ class Helper:
         """Write the roles of a selection model."""
         chosen = list(self.mnar[target].get("selection", ()))
         check_names(chosen, self.frame.columns, "E27", f"mnar[{target!r}]: {{}} not in data")
-        if not chosen:
-            warn(
-                "W31",
-                f"the selection model of {target!r} has no column that predicts selection only; "
-                "its results hang on the normal distribution",
-            )
         roles = dict.fromkeys(self.frame.columns, "none") | {self.clusters.name: "cluster"}
         plain = {quote(name): name for name in self.frame.columns}
         for term, reason in row.fixed.items():
             if term in plain and plain[term] not in chosen:
                 roles[plain[term]] = "fixed"
                 self.notes.append((target, term, reason))
-        for name in chosen:
-            roles[name] = "selection"
-            self.notes.append((target, quote(name), "predicts being observed, not the value"))
         roles.pop(target)
+        roles |= dict.fromkeys(chosen, "selection")
+        used = [name for name, role in roles.items() if role in ("fixed", "selection")]
+        for name in chosen:
+            others = [other for other in used if other != name]
+            self.notes.append((target, quote(name), "predicts being observed, not the value"))
+            self.advice += describe_restriction(self.frame, self.groups, target, name, others)
         self.roles[target] = roles
 
     def advise(self, before: Frame) -> None:
@@ -327,7 +325,7 @@ class Helper:
         ]:
             say(f"not imputed, as the analysis does not need it: {', '.join(left)}")
         covariates = [name for name in self.targets if name != analysis.outcome]
-        if self.targets == [analysis.outcome]:
+        if self.targets == [analysis.outcome] and analysis.outcome not in self.mnar:
             say(
                 "only the outcome is incomplete: a mixed model of the complete rows uses the same "
                 "information, unless further columns help to impute"

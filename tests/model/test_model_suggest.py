@@ -83,6 +83,33 @@ def test_dummies_and_selection() -> None:
     assert chosen.predictor_matrix.loc["y", ["g", "w", "x"]].tolist() == [-2, -3, 1]
     with pytest.warns(jm.errors.JaxMiceWarning, match="W31"):
         jm.suggest(data, "g", "y ~ x + (1 | g)", auxiliary=[], mnar={"y": {}})
+    for method, cluster in (("2l.heckman", "g"), ("heckman", None)):
+        with pytest.warns(jm.errors.JaxMiceWarning, match="W31: the selection model of 'y'"):
+            jm.setup(data[["g", "x", "y"]], {"y": method}, cluster=cluster)
+
+
+def test_what_predicts_selection_is_shown_with_its_associations() -> None:
+    """Partial correlations are those of regressions with one dummy for every cluster."""
+    sm = pytest.importorskip("statsmodels.formula.api")
+    data = two_level(("y",))
+    data.loc[data["w"] + np.sin(np.arange(len(data))) > 0.9, "y"] = np.nan
+    data.loc[data["g"] == 1, "y"] = np.nan
+    data["class"] = pd.cut(data["z"], 3, labels=["a", "b", "c"], ordered=False)
+    mnar = {"y": {"selection": ["class", "w"]}}
+    found = jm.suggest(data, "g", "y ~ x + (1 | g)", auxiliary=[], mnar=mnar)
+    rows = data[data["g"] != 1].assign(seen=lambda d: d["y"].notna().astype(float))
+    told = [text for text in found.advice if "being observed" in text]
+    assert [text.split(" and ")[0] for text in told] == ["class = b", "class = c", "w"]
+    for response in ("seen", "y"):
+        used = rows[rows[response].notna()]
+        fit = sm.ols(f"{response} ~ w + x + Q('class') + C(g)", used).fit()
+        r = fit.tvalues["w"] / np.sqrt(fit.tvalues["w"] ** 2 + fit.df_resid)
+        low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(fit.df_resid - 1))
+        assert f"{r:.2f} ({low:.2f} to {high:.2f})" in told[2]
+    alone = jm.suggest(
+        data.assign(w=data["g"] / 2), "g", "y ~ x + (1 | g)", auxiliary=[], mnar=mnar
+    )
+    assert "w and y: correlation unknown" in str(alone)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""Whether a column of which a selection model says so predicts being observed, and no more."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy import stats
+
+from jaxmice.frame import Frame
+from jaxmice.model.groups import Groups
+from jaxmice.model.quickpred import numbers
+
+NORMAL_975 = float(stats.norm.ppf(0.975))
+
+
+def describe_restriction(
+    frame: Frame, groups: Groups, target: str, name: str, others: Sequence[str]
+) -> Iterator[str]:
+    """Say how a column goes with a target being observed, and with its observed values.
+
+    Partial correlations inside clusters given other columns, with 95% intervals by Fisher's
+    transformation (1924, Metron 3, 329-332); one line for a number, one for every category
+    but the first. Clusters without an observed value do not count.
+    """
+    columns = frame.columns
+    seen = ~columns[target].missing
+    rows = groups.member & np.append(groups.count(seen) > 0, False)[groups.codes]
+    for column in (name, *others):
+        rows &= ~columns[column].missing
+    given = [part for other in others for part in numbers(columns[other])]
+    parts, labels = numbers(columns[name]), columns[name].categories
+    several = len(parts) > 1
+    for k, part in list(enumerate(parts))[several:]:
+        being = _partial(part, seen.astype(float), given, rows, groups)
+        value = _partial(part, columns[target].values, given, rows & seen, groups)
+        told = f"{name} = {labels[k]}" if several else name
+        yield (
+            f"{told} and {target}: correlation {being} with being observed, {value} with what is "
+            "observed, inside clusters, given the other predictors. The model learns from the "
+            "first; that the missing values have nothing to do with it is an assumption"
+        )
+
+
+def _partial(
+    a: np.ndarray, b: np.ndarray, given: list[np.ndarray], rows: np.ndarray, groups: Groups
+) -> str:
+    """Return a partial correlation with its interval in words."""
+    *x, first, second = groups.deviations([*given, a, b], rows)
+    pair = np.stack([first, second], axis=1)
+    rank = 0
+    if x:
+        fitted, _, rank, _ = np.linalg.lstsq(np.stack(x, axis=1), pair, rcond=None)
+        pair = pair - np.stack(x, axis=1) @ fitted
+    free = len(pair) - int((groups.count(rows) > 0).sum()) - int(rank) - 2
+    left = np.sqrt((pair**2).sum(axis=0))
+    before = np.sqrt((np.stack([first, second], axis=1) ** 2).sum(axis=0))
+    if free < 1 or not (left > 1e-8 * before).all():
+        return "unknown"
+    r = float(np.clip(pair[:, 0] @ pair[:, 1] / left.prod(), -1, 1))
+    with np.errstate(divide="ignore"):
+        low, high = np.tanh(np.arctanh(r) + NORMAL_975 / np.sqrt(free) * np.array([-1, 1]))
+    return f"{r:.2f} ({low:.2f} to {high:.2f})"
