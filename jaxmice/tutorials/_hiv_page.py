@@ -36,7 +36,6 @@ CODE = """import jaxmice as jm
 data = {data}
 selection = jm.mice(
     data, m={m}, cluster="region", method={{"hiv": "2l.heckman"}}, maxit=10, seed={seed},
-    options={{"hiv": {{"burnin": 300}}}},
     roles={{"hiv": {{"region": "cluster", "age": "fixed", "marital": "fixed",
                    "condom": "fixed", "smoke": "selection"}}}},
 )

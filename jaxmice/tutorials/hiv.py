@@ -62,8 +62,6 @@ METHODS: dict[str, dict[str, Any]] = {
     SELECTION: {
         "method": {"hiv": "2l.heckman"},
         "roles": {"hiv": {"region": "cluster", "smoke": "selection"} | PREDICTORS},
-        # Its sampler is slower to settle than that of imputation at random.
-        "options": {"hiv": {"burnin": 300}},
     },
 }
 """Strategy -> arguments of `jaxmice.mice`."""
