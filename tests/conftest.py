@@ -1,5 +1,6 @@
 """Fixtures for the tests of everything that computes with JAX."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,33 @@ def _shared_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     shared = own.parent if own.name.startswith("popen-") else own
     jax.config.update("jax_compilation_cache_dir", str(shared / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHARED_COMPILE_SECONDS)
+
+
+OPTIMISED = {
+    *("calibration", "engine", "estimators", "linalg", "random", "reference", "samplers"),
+    "tutorials",
+}
+"""Folders whose tests compute much, or look at the programs themselves."""
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Leave out optimisations that cost more than they save; also in processes of tests."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    os.environ[name.upper()] = "1"
+    yield
+    jax.config.update(name, before)
+    del os.environ[name.upper()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compilation(request: pytest.FixtureRequest) -> None:
+    """Compile quickly in all other folders."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder not in OPTIMISED:
+        request.getfixturevalue("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """Several cluster columns through the front door: nested, crossed, and what is refused."""
 
-from collections.abc import Iterator
-
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,15 +13,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:W")
 
 TAU, N_SETS = (0.6, 0.9, 0.8), 80
 """Variances of the inner or first factor, the outer or second one, and of the rows."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation() -> Iterator[None]:
-    """Leave out optimisations that cost more here than they save."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def grid(first: int, second: int, rows: int, *, nested: bool, seed: int) -> pd.DataFrame:

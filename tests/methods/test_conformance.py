@@ -6,7 +6,7 @@ observed value, with a single row (seen or not), a predictor that is a multiple 
 one, and a constant one. Chains run one by one: so any number of them share one program.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -29,15 +29,6 @@ UNSEEN = {1: (2, 9), 2: (5, 6, 9)}
 
 KINDS = ("continuous", "integer", "binary_numeric", "binary", "nominal", "ordinal")
 SHORT = {"inner_iter": 3, "burnin": 5}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation() -> Iterator[None]:
-    """Leave out optimisations that cost more here than they save."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def as_kind(kind: str, count: np.ndarray) -> pd.Series:

@@ -1,6 +1,5 @@
 """Selection models as methods: `heckman` against one optimiser, and calibrated."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -18,16 +17,6 @@ from tests.estimators.test_estimators_selection import objective
 from tests.methods.visits import visits
 from tests.samplers.rows import Rows, ragged
 from tests.statistics import FALSE_ALARM_RATE
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation() -> Iterator[None]:
-    """Leave out optimisations that cost more here than they save."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
 
 SELECTS, EXPLAINS = np.array([True, True, True]), np.array([True, True, False])
 RHO, SIGMA = 0.6, 1.2

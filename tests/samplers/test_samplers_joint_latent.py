@@ -1,6 +1,5 @@
 """The joint latent normal sampler: its scale, its cells, and that a step keeps its own law."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,16 +16,7 @@ from tests.samplers.joint_rows import draw_covariance, joint_target, unfold
 from tests.samplers.rows import ragged
 from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue
 
-pytestmark = pytest.mark.usefixtures("double_precision")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation() -> Iterator[None]:
-    """Leave out optimisations that cost more here than they save."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
 
 
 # The covariance of latent normals and numbers.
