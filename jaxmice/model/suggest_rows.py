@@ -73,6 +73,8 @@ class Helper:
         self.why: dict[str, str] = {}
         self.notes: list[tuple[str, str, str]] = []
         self.advice: list[str] = []
+        self.left_out: dict[str, list[str]] = {}
+        """Terms without room, and the targets that would have them."""
         self.mnar: Mapping[str, Any] = {}
         self.sources: dict[str, set[str]] = {}
         """What computed columns are computed from."""
@@ -271,11 +273,7 @@ class Helper:
             for term in means:
                 row.drop(term)
         if left_out:
-            self.advice.append(
-                f"{target}: left out for want of room with {J} clusters: {', '.join(left_out)}"
-                if max_terms is None
-                else f"{target}: left out for want of room: {', '.join(left_out)}"
-            )
+            self.left_out.setdefault(", ".join(left_out), []).append(target)
         if second() > max(J - 2, 0) or (max_terms is not None and row.width(row.fixed) > max_terms):
             warn(
                 "W30",
@@ -308,14 +306,23 @@ class Helper:
         for name, column in before.columns.items():
             if known := int((column.missing & ~columns[name].missing).sum()):
                 say(f"{name}: {known} cells follow from other rows of their cluster")
+        for terms, targets in self.left_out.items():
+            say(
+                f"left out for want of room, with {self.groups.J} clusters, to impute "
+                f"{', '.join(targets)}: {terms}"
+            )
+        whole: dict[str, list[str]] = {}
         for name in self.targets:
             lacking = self.groups.count(~columns[name].missing) == 0
             if columns[name].level == 1 and lacking.any():
                 labels = [self.clusters.labels[k] for k in np.flatnonzero(lacking)]
-                say(
-                    f"{name} is missing altogether in {len(labels)} of {self.groups.J} clusters "
-                    f"({some(labels)}); what is imputed there comes from the others"
-                )
+                where = f"{len(labels)} of {len(lacking)} clusters ({some(labels)})"
+                whole.setdefault(where, []).append(name)
+        for where, names in whole.items():
+            say(
+                f"missing altogether in {where}: {', '.join(names)}; what is imputed there comes "
+                "from the others"
+            )
         for name, rule in self.relations.items():
             say(f"{name} is {rule} in all complete rows, and is computed so")
         if left := [
