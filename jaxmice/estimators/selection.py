@@ -29,6 +29,13 @@ RIDGE = 1e-3
 ATANH_RHO_DEVIATION = 1.5
 """Deviation of the normal penalty on atanh rho."""
 
+MOST_REMOVED = 2.0
+"""Standard errors by which taking the penalty out may move an estimate in any direction.
+
+That is two units of log-likelihood; where a parabola promises more, the likelihood of a small
+cluster is all but flat, and its maximum is the penalty's doing.
+"""
+
 MAX_STEPS = 100
 """Evaluations allowed; ten to twenty are usual."""
 
@@ -159,7 +166,8 @@ def _concave(
     # Of the gradient only what the kept directions can answer.
     gradient = jnp.where(fitted[:, None], gradient, 0) * inverse
     gradient = jnp.einsum("jik,ji->jk", vectors, gradient, precision="highest")
-    gradient = jnp.where(values > 0, gradient, 0)
+    bound = MOST_REMOVED * jnp.sqrt(values)
+    gradient = jnp.clip(gradient, -bound, bound)
     gradient = jnp.einsum("jik,jk->ji", kept, gradient, precision="highest")
     linear = jnp.einsum("jik,jk->ji", information, theta, precision="highest")
     return information, linear + gradient

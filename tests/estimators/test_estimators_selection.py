@@ -84,3 +84,32 @@ def test_fits_are_those_of_one_optimiser_per_cluster(binary: bool) -> None:
             second = (alone(theta + step) - 2 * alone(theta) + alone(theta - step)) / 1e-6
             expected = second - ridge[i, i]
             assert curvature[i, i] == pytest.approx(expected, rel=1e-2, abs=1e-2)
+
+
+def test_taking_the_penalty_out_moves_no_estimate_far() -> None:
+    """Where the correlation is near one a parabola would put the maximum far out, and be sure."""
+    clusters, n = 400, 30
+    rng = np.random.default_rng(4)
+    x = np.concatenate([np.ones((1, clusters, n)), rng.normal(size=(2, clusters, n))])
+    d, e = rng.normal(size=(2, clusters, n))
+    seen = 0.3 + 0.5 * x[1] + 2 * x[2] + d > 0
+    y = np.where(seen, 0.2 + 0.7 * x[1] + 0.95 * d + 0.31 * e, 0)
+    layout = Layout(jnp.ones((clusters, n), bool), jnp.arange(clusters), jnp.ones(clusters, bool))
+    columns = map(jnp.asarray, (x, y, seen, ~seen, EXPLAINS, SELECTS))
+    rows = se.Rows(*columns, layout)
+    evidence = jax.jit(partial(se.fit, binary=False))(rows)
+    live, penalty = map(np.asarray, se.weak_prior(rows, binary=False))
+    theta, linear = np.asarray(evidence.theta)[live].T, np.asarray(evidence.linear)[live].T
+    information = np.moveaxis(np.asarray(evidence.information)[live][:, live], -1, 0)
+    inverse = np.linalg.pinv(information, rcond=1e-12, hermitian=True)
+    taken = linear - np.einsum("jab,jb->ja", information, theta)
+    whole = penalty[live] * theta * np.asarray(evidence.fitted)[:, None]
+
+    def moved(gradient: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.einsum("ja,jab,jb->j", gradient, inverse, gradient))
+
+    assert moved(whole).max() > 5 * se.MOST_REMOVED
+    assert moved(taken).max() < 1.5 * se.MOST_REMOVED
+    usual = moved(whole) < se.MOST_REMOVED
+    assert usual.mean() > 0.9
+    np.testing.assert_allclose(moved(taken - whole)[usual], 0, atol=1e-5)
