@@ -27,7 +27,7 @@ def _shared_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHARED_COMPILE_SECONDS)
 
 
-OPTIMISED = {"calibration", "linalg", "random", "reference", "samplers", "tutorials"}
+OPTIMISED = {"calibration", "reference", "samplers"}
 """Folders whose tests compute for longer than they compile."""
 
 

@@ -19,7 +19,7 @@ from jaxmice.samplers.sums import Sums
 from tests.samplers.rows import ragged
 from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue
 
-pytestmark = pytest.mark.usefixtures("double_precision")
+pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
 
 N_REPLICATE, N_STEP = 6_000, 4
 SIZES, SEEN = (6, 4, 0, 1, 2, 3, 5, 1), (6, 0, 0, 1, 2, 3, 4, 1)

@@ -15,7 +15,7 @@ from tests.samplers.rows import ragged
 from tests.samplers.test_samplers_nuts import moment_pvalues
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
 
-pytestmark = pytest.mark.usefixtures("double_precision")
+pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
 
 SIZES = SEEN = (6, 4, 8, 3, 5, 0, 1, 7, 4, 6, 5, 2, 9)
 J = len(SIZES)
