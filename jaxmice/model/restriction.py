@@ -36,7 +36,7 @@ def describe_restriction(
         yield (
             f"{told} and {target}: correlation {being} with being observed, {value} with what is "
             "observed, inside clusters, given the other predictors. The model learns from the "
-            "first; that the missing values have nothing to do with it is an assumption"
+            f"first; that {name} says nothing else about missing values is an assumption"
         )
 
 

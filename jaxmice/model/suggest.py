@@ -162,7 +162,8 @@ def suggest(
     Raises
     ------
     DataError, ModelError
-        As for `setup`; E18: a formula that cannot be used; E27: a column that is not in data.
+        As for `setup`; E17: a column that predicts its own being observed; E18: a formula that
+        cannot be used; E27: a column that is not in data.
 
     Warns
     -----

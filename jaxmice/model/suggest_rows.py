@@ -73,8 +73,8 @@ class Helper:
         self.why: dict[str, str] = {}
         self.notes: list[tuple[str, str, str]] = []
         self.advice: list[str] = []
-        self.left_out: dict[str, list[str]] = {}
-        """Terms without room, and the targets that would have them."""
+        self.left_out: dict[tuple[str, str], list[str]] = {}
+        """What gives room, terms without it, and the targets that would have them."""
         self.mnar: Mapping[str, Any] = {}
         self.sources: dict[str, set[str]] = {}
         """What computed columns are computed from."""
@@ -273,7 +273,8 @@ class Helper:
             for term in means:
                 row.drop(term)
         if left_out:
-            self.left_out.setdefault(", ".join(left_out), []).append(target)
+            room = f"{J} clusters" if max_terms is None else f"{max_terms} terms"
+            self.left_out.setdefault((room, ", ".join(left_out)), []).append(target)
         if second() > max(J - 2, 0) or (max_terms is not None and row.width(row.fixed) > max_terms):
             warn(
                 "W30",
@@ -285,6 +286,8 @@ class Helper:
         """Write the roles of a selection model."""
         chosen = list(self.mnar[target].get("selection", ()))
         check_names(chosen, self.frame.columns, "E27", f"mnar[{target!r}]: {{}} not in data")
+        if target in chosen:
+            raise ModelError("E17", f"mnar: {target!r} cannot say whether it is observed itself")
         roles = dict.fromkeys(self.frame.columns, "none") | {self.clusters.name: "cluster"}
         plain = {quote(name): name for name in self.frame.columns}
         for term, reason in row.fixed.items():
@@ -306,11 +309,8 @@ class Helper:
         for name, column in before.columns.items():
             if known := int((column.missing & ~columns[name].missing).sum()):
                 say(f"{name}: {known} cells follow from other rows of their cluster")
-        for terms, targets in self.left_out.items():
-            say(
-                f"left out for want of room, with {self.groups.J} clusters, to impute "
-                f"{', '.join(targets)}: {terms}"
-            )
+        for (room, terms), targets in self.left_out.items():
+            say(f"left out for want of room, with {room}, to impute {', '.join(targets)}: {terms}")
         whole: dict[str, list[str]] = {}
         for name in self.targets:
             lacking = self.groups.count(~columns[name].missing) == 0

@@ -83,6 +83,8 @@ def test_dummies_and_selection() -> None:
     assert chosen.predictor_matrix.loc["y", ["g", "w", "x"]].tolist() == [-2, -3, 1]
     with pytest.warns(jm.errors.JaxMiceWarning, match="W31"):
         jm.suggest(data, "g", "y ~ x + (1 | g)", auxiliary=[], mnar={"y": {}})
+    with pytest.raises(jm.errors.ModelError, match=r"E17: mnar: 'y'"):
+        jm.suggest(data, "g", "y ~ x + (1 | g)", mnar={"y": {"selection": ["y"]}})
     for method, cluster in (("2l.heckman", "g"), ("heckman", None)):
         with pytest.warns(jm.errors.JaxMiceWarning, match="W31: the selection model of 'y'"):
             jm.setup(data[["g", "x", "y"]], {"y": method}, cluster=cluster)
