@@ -40,6 +40,10 @@ SLANT, DF, SKEW_SHIFT = np.array([2.0, -6.0]), 4, 0.29
 EXPLICIT_SHIFT = -0.96
 """Log odds that y = 0 is seen where that depends on y."""
 
+BIAS_LIMIT, COVERAGE_LIMIT, WIDTH_LIMIT = 0.035, 0.03, 10.0
+DECISIVE = {(100, 1000): (0.012, 0.93)}
+"""Limits of the bias and of the coverage where they are tighter."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -54,11 +58,6 @@ class Setting:
     def name(self) -> str:
         """Return the name that ``--only`` takes."""
         return f"{self.J}x{self.n}-{self.rho}" + ("" if self.law == "normal" else f"-{self.law}")
-
-
-BIAS_LIMIT, COVERAGE_LIMIT, WIDTH_LIMIT = 0.035, 0.03, 10.0
-DECISIVE = {(100, 1000): (0.012, 0.93)}
-"""Limits of the bias and of the coverage where they are tighter."""
 
 
 @dataclass(frozen=True)
