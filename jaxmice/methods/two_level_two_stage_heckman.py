@@ -47,7 +47,8 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
     numbers: ``"conditional"`` draws from the distribution of a value that was not selected;
     ``"full"``, as published, adds a normal residual of variance :math:`\sigma_j^2` to its
     expectation, which is too much. ``2l.heckman`` needs no normal approximation and is to
-    be preferred where clusters are small.
+    be preferred where clusters are small; two categories need thousands of rows a cluster, or
+    effects are drawn towards zero.
 
     Missing data
     ------------
