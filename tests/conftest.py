@@ -1,6 +1,5 @@
 """Fixtures for the tests of everything that computes with JAX."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +36,10 @@ def quick_compilation() -> Iterator[None]:
     name = "jax_disable_most_optimizations"
     before = jax.config.read(name)
     jax.config.update(name, True)
-    os.environ[name.upper()] = "1"
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name.upper(), "1")
+        yield
     jax.config.update(name, before)
-    del os.environ[name.upper()]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,6 +3,7 @@
 Linear mixed models, and probit regressions by cluster put together by a meta-analysis.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -68,21 +69,31 @@ def fit_reml(
         (m, n) rows to fit on; all by default.
     """
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-    parts = []
-    size = max(1, min(len(y), CELLS // (y.shape[1] * (x.shape[2] + 1))))
-    for first in range(0, len(y), size):
-        # The last part repeats its final data set: one shape, one program.
-        pick = np.minimum(np.arange(first, first + size), len(y) - 1)
+
+    def part(pick: np.ndarray) -> tuple[jax.Array, ...]:
         rows = np.ones(y[pick].shape) if seen is None else seen[pick].astype(float)
         both = np.concatenate([x[pick], y[pick][..., None]], axis=2) * rows[..., None]
         pairs = [[both[..., i] * column for column in both.T.swapaxes(1, 2)] for i in range(q)]
         sums = [[np.add.reduceat(pair, starts, axis=1) for pair in line] for line in pairs]
         inside = np.moveaxis(np.array(sums), 2, 0)
         total = np.swapaxes(both, 1, 2) @ both
+        return _fit(inside, total, rows.sum(1))
+
+    return Fits(*_in_parts(part, len(y), y.shape[1] * (x.shape[2] + 1)))
+
+
+def _in_parts(
+    fit_part: Callable[[np.ndarray], tuple[jax.Array, ...]], m: int, cells: int
+) -> list[np.ndarray]:
+    """Fit m data sets of so many cells a few at a time, given their numbers, in 64 bits."""
+    parts = []
+    size = max(1, min(m, CELLS // cells))
+    for first in range(0, m, size):
+        # The last part repeats its final data set: one shape, one program.
+        pick = np.minimum(np.arange(first, first + size), m - 1)
         with jax.enable_x64(True):
-            parts.append(jax.device_get(_fit(inside, total, rows.sum(1))))
-    whole = [np.concatenate(part)[: len(y)] for part in zip(*parts, strict=True)]
-    return Fits(*whole)
+            parts.append(jax.device_get(fit_part(pick)))
+    return [np.concatenate(part)[:m] for part in zip(*parts, strict=True)]
 
 
 @jax.jit
@@ -136,14 +147,12 @@ def fit_probit(
     m, n, p = x.shape
     J = codes[-1] + 1
     rows = np.ones(y.shape) if seen is None else seen.astype(float)
-    parts = []
-    size = max(1, min(m, CELLS // (n * p)))
-    for first in range(0, m, size):
-        pick = np.minimum(np.arange(first, first + size), m - 1)
-        blocks = (a[pick].reshape(size, J, n // J, *a.shape[2:]) for a in (y, x, rows))
-        with jax.enable_x64(True):
-            parts.append(jax.device_get(_fit_probit(*blocks)))
-    whole = [np.concatenate(part)[:m] for part in zip(*parts, strict=True)]
+
+    def part(pick: np.ndarray) -> tuple[jax.Array, ...]:
+        blocks = (a[pick].reshape(-1, J, n // J, *a.shape[2:]) for a in (y, x, rows))
+        return _fit_probit(*blocks)
+
+    whole = _in_parts(part, m, n * p)
     assert all(np.isfinite(part).all() for part in whole)
     return Fits(*whole, rows.sum(1) - p)
 

@@ -19,12 +19,12 @@ from jaxmice.model.codes import (
     correct_levels,
     report_weak_slopes,
     warn_clustered,
+    warn_unrestricted,
 )
 from jaxmice.model.defaults import single_level_default, two_level_defaults
 from jaxmice.model.groups import Groups
 from jaxmice.model.missing_predictors import check_missing_predictors
 from jaxmice.model.moments import Moments
-from jaxmice.model.names import warn
 from jaxmice.model.predictor_matrix import find_ids, user_matrix
 from jaxmice.model.roles import compile_roles
 from jaxmice.model.row import Row
@@ -222,12 +222,7 @@ def design(
         fit = state.fit(row)
         check_size(row, part, fit, frame, groups, events)
         check_separation(row, moments, fit, events)
-        if row.method.models_selection and not (row.codes == -3).any():
-            warn(
-                "W31",
-                f"the selection model of {row.target!r} has no column that predicts selection "
-                "only; its results hang on the normal distribution; give one the role selection",
-            )
+        warn_unrestricted(row)
     if groups is not None:
         warn_clustered(rows, frame, groups, moments)
     return terms

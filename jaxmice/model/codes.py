@@ -280,6 +280,16 @@ def check_dummies(
         )
 
 
+def warn_unrestricted(row: Row) -> None:
+    """Warn (W31) of a selection model without a column that is in the selection only."""
+    if row.method.models_selection and not (row.codes == -3).any():
+        warn(
+            "W31",
+            f"the selection model of {row.target!r} has no column that predicts selection "
+            "only; its results hang on the normal distribution; give one the role selection",
+        )
+
+
 def warn_clustered(rows: Sequence[Row], frame: Frame, groups: Groups, moments: Moments) -> None:
     """Warn once (W14) of single-level methods for columns that differ between clusters."""
     found = []

@@ -44,15 +44,13 @@ def _partial(
     a: np.ndarray, b: np.ndarray, given: list[np.ndarray], rows: np.ndarray, groups: Groups
 ) -> str:
     """Return a partial correlation with its interval in words."""
-    *x, first, second = groups.deviations([*given, a, b], rows)
-    pair = np.stack([first, second], axis=1)
-    rank = 0
-    if x:
-        fitted, _, rank, _ = np.linalg.lstsq(np.stack(x, axis=1), pair, rcond=None)
-        pair = pair - np.stack(x, axis=1) @ fitted
+    columns = np.stack([*groups.deviations([*given, a, b], rows)], axis=1)
+    x, pair = columns[:, :-2], columns[:, -2:]
+    before = np.linalg.norm(pair, axis=0)
+    fitted, _, rank, _ = np.linalg.lstsq(x, pair, rcond=None)
+    pair = pair - x @ fitted
+    left = np.linalg.norm(pair, axis=0)
     free = len(pair) - int((groups.count(rows) > 0).sum()) - int(rank) - 2
-    left = np.sqrt((pair**2).sum(axis=0))
-    before = np.sqrt((np.stack([first, second], axis=1) ** 2).sum(axis=0))
     if free < 1 or not (left > 1e-8 * before).all():
         return "unknown"
     r = float(np.clip(pair[:, 0] @ pair[:, 1] / left.prod(), -1, 1))

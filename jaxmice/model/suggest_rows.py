@@ -287,7 +287,10 @@ class Helper:
         chosen = list(self.mnar[target].get("selection", ()))
         check_names(chosen, self.frame.columns, "E27", f"mnar[{target!r}]: {{}} not in data")
         if target in chosen:
-            raise ModelError("E17", f"mnar: {target!r} cannot say whether it is observed itself")
+            raise ModelError(
+                "E17",
+                f"mnar: {target!r} cannot predict whether it is observed; name other columns",
+            )
         roles = dict.fromkeys(self.frame.columns, "none") | {self.clusters.name: "cluster"}
         plain = {quote(name): name for name in self.frame.columns}
         for term, reason in row.fixed.items():
