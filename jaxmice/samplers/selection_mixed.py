@@ -32,6 +32,9 @@ from jaxmice.target import Selection, Target
 GAMMA_DEVIATION = 1.0
 """Deviation of the normal prior of gamma, and scale of the half-t prior of its spread."""
 
+UNIFORM = 0.5**0.5
+"""Scale of a t variate with two degrees of freedom that, as gamma, makes rho uniform."""
+
 LATENT, SELECTION = lm.COUNTERS // 8, lm.COUNTERS // 8 + 2
 """First counters, inside a step, of the draws of s and y and of the regression of s."""
 
@@ -75,6 +78,9 @@ class Priors(eqx.Module):
     outcome: lm.Prior
     spread: lmc.SpreadPrior | None
     """None for a binary variable."""
+
+    gamma_scale: Float[Array, ""] | None = None
+    """For a binary variable: gamma is t with two degrees of freedom and this scale."""
 
 
 def read(target: Target) -> Data:
@@ -178,7 +184,9 @@ def make_priors(data: Data, *, binary: bool) -> Priors:
     """Return the priors: those of a probit regression for s and for a latent y.
 
     Otherwise those of `linear_mixed_by_cluster` with half-t deviations of scale 2.5, for y of
-    unit variance. gamma has a normal prior with deviation 1, its spread a half-t one.
+    unit variance. gamma has a normal prior with deviation 1, its spread a half-t one. The scale
+    of a latent y does not bound gamma: there the correlation of the residuals, that of a cluster
+    in the middle, is uniform on (-1, 1).
     """
     selection = latent.make_prior(data.target)
     q = data.target.z_live.shape[0]
@@ -191,12 +199,13 @@ def make_priors(data: Data, *, binary: bool) -> Priors:
     assert selection.half_t is not None
     outcome = dataclasses.replace(
         selection,
-        beta_precision=with_gamma(precision, GAMMA_DEVIATION**-2),
+        beta_precision=with_gamma(precision, 0 if binary else GAMMA_DEVIATION**-2),
         psi_scale=jnp.zeros((q + 1, q + 1), flat.dtype),
         half_t=with_gamma(selection.half_t, GAMMA_DEVIATION),
     )
-    spread = None if binary else lmc.weak_spread(flat.dtype)
-    return Priors(selection, outcome, spread)
+    if binary:
+        return Priors(selection, outcome, None, jnp.asarray(UNIFORM, flat.dtype))
+    return Priors(selection, outcome, lmc.weak_spread(flat.dtype))
 
 
 def start(data: Data, *, binary: bool) -> Parameters:
@@ -234,8 +243,8 @@ def run(
     of_s, of_y = no_sums(data)
     own = lmc.gamma_shapes(of_y, priors.outcome)
     if parameters.y is not None:
-        # What scales y, in place of the height of a slice.
-        own = own.at[-1].set(jnp.sum(data.n[1]) / 2)
+        # What scales y, in place of the height of a slice, and what scales the prior of gamma.
+        own = jnp.append(own[:-1], jnp.stack([jnp.sum(data.n[1]) / 2, jnp.full((), 1.5)]))
     shapes = jnp.concatenate([own, lm.psi_shapes(of_s, priors.selection)])
     blank = jnp.zeros_like(data.target.y)
 
@@ -311,12 +320,24 @@ def step(
     if priors.spread is not None:
         outcome = lmc.step(key, counter, noise[0], before, sums, priors.outcome, priors.spread)
         return Parameters(selection, outcome, None)
-    misfit = latent.misfit(before.root_psi, sums, priors.outcome)
-    growth = growth_of(noise[0].gammas[-1], misfit)
-    without = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-1])
-    drawn = latent.regress(without, growth, before.root_psi, sums, priors.outcome)
+    prior = given_gamma(noise[0].gammas[-1], state, priors)
+    growth = growth_of(noise[0].gammas[-2], latent.misfit(before.root_psi, sums, prior))
+    without = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-2])
+    drawn = latent.regress(without, growth, before.root_psi, sums, prior)
     outcome = dataclasses.replace(before, beta=drawn.beta, b=drawn.b, root_psi=drawn.root_psi)
     return Parameters(selection, outcome, growth * y)
+
+
+def given_gamma(variate: Float[Array, ""], state: Parameters, priors: Priors) -> lm.Prior:
+    """Return the prior of the regression of y as a normal one, the t of gamma as a mixture.
+
+    A t variate with two degrees of freedom is normal given its precision, a gamma variate.
+    """
+    q = state.selection.b.shape[0]
+    square = priors.gamma_scale**2
+    precision = variate / (1 + state.outcome.beta[q] ** 2 / (2 * square)) / square
+    beta_precision = priors.outcome.beta_precision.at[q].set(precision)
+    return dataclasses.replace(priors.outcome, beta_precision=beta_precision)
 
 
 def y_products(y: Float[Array, "K B"], target: Target) -> Float[Array, "r J"]:

@@ -20,6 +20,9 @@ from jaxmice.samplers import latent, linear_mixed_by_cluster as lmc, selection_m
 from jaxmice.target import Selection as SelectionMarks, Target
 
 SELECTS, EXPLAINS = np.array([True, True, True, False]), np.array([True, True, False, True])
+GAMMA_SCALE = 0.6
+"""Scale of the t prior of gamma where y is binary."""
+
 SYSTEMATIC = tl.ROWS.cluster == tl.EMPTY
 """Rows of a cluster that shows no value whatever was selected."""
 
@@ -40,6 +43,8 @@ class Selection(Case):
     def __init__(self, name: str, *, binary: bool) -> None:
         """Choose the kind of variable."""
         self.name, self.binary = name, binary
+        if binary:
+            self.twins = (*self.twins, "gamma has half its scale")
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sm.Parameters, Any]:
         """Draw parameters, all values and which are selected."""
@@ -51,6 +56,8 @@ class Selection(Case):
         selection = latent.Regression(beta=alpha, b=a, root_psi=root)
         root = tl.draw_root_psi(keys[3], df=tl.PSI_DF + 1, q=tl.Q + 1)
         beta = jax.random.normal(keys[4], (tl.Q + 1 + tl.F,)) * np.insert(EXPLAINS, tl.Q, True)
+        if self.binary:
+            beta = beta.at[tl.Q].set(GAMMA_SCALE * jax.random.t(keys[6], 2.0))
         b = tl.draw_effects(keys[5], root)
         log_a, s0, precision = by_cluster.draw_precision(keys[6:9], b.shape[1])
         if self.binary:
@@ -164,8 +171,11 @@ def make_priors(binary: bool, made: Made) -> sm.Priors:
         psi_df=prior.psi_df + 1,
         psi_scale=jnp.eye(tl.Q + 1),
     )
-    spread = None if binary else by_cluster.make_spread(made)
-    return sm.Priors(prior, linear_mixed.wrong_prior(wide, made), spread)
+    wrong = linear_mixed.wrong_prior(wide, made)
+    if binary:
+        scale = jnp.where(made("gamma has half its scale"), GAMMA_SCALE / 2, GAMMA_SCALE)
+        return sm.Priors(prior, wrong, None, scale)
+    return sm.Priors(prior, wrong, by_cluster.make_spread(made))
 
 
 CASES = (
