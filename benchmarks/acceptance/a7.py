@@ -38,6 +38,8 @@ STUDY = Study(
     },
     fit=fit_probit,
     binary=True,
+    # More do not fit into the cache of a processor, which long chains want.
+    side_by_side=40_000,
 )
 
 

@@ -28,9 +28,6 @@ from jaxmice.pooling import pool_scalar
 
 REPLICATIONS = 500
 M = 10
-CELLS = 200_000
-"""Rows of the data sets that are imputed side by side."""
-
 BETA = np.array([0.3, 1.0, 1.0])
 ALPHA = np.array([-0.8, 1.3, -0.7, 1.2])
 SD_EFFECT = 0.4**0.5
@@ -88,6 +85,9 @@ class Study:
 
     binary: bool = False
     """Whether y is seen as its sign only."""
+
+    side_by_side: int = 200_000
+    """Rows of the data sets that are imputed together."""
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def collect(
     """Analyse data sets until there are enough, on from those in the folder of parts."""
     path = None if parts is None else parts / f"{setting.name}.json"
     found, seconds = read_part(path)
-    size = max(1, CELLS // (setting.J * setting.n))
+    size = max(1, study.side_by_side // (setting.J * setting.n))
     while (done := len(found["complete data"].estimate) if found else 0) < replications:
         began = time.process_time()
         more = replicate(study, setting, min(size, replications - done), (*seed, done))

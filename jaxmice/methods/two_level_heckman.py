@@ -10,8 +10,8 @@ from jaxmice.methods._two_level import TwoLevelGibbs, all_random
 from jaxmice.samplers import selection_mixed as sm
 from jaxmice.target import Target
 
-BINARY_ITER = 300
-"""Steps from a fresh start for two categories, whose chain is slow."""
+BINARY_ITER = 800
+"""Steps from a fresh start for two categories: a strong correlation forgets its start in 200."""
 
 
 class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
@@ -34,7 +34,7 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     shape of distributions only.
 
     Options: ``inner_iter``, ``burnin`` and ``restart``; from a fresh start two categories take
-    300 steps and numbers 100. ``systematic``: ``"marginal"`` draws the values of a cluster that
+    800 steps and numbers 100. ``systematic``: ``"marginal"`` draws the values of a cluster that
     has none from the distribution of y; ``"nonselected"`` as if each of them had not been
     selected, which is wrong unless that is why the cluster has none.
 
@@ -61,7 +61,7 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     restart_iter: ClassVar[int] = 100
 
     burnin: int | None = None
-    """Gibbs steps of the first visit; by default 100, and 300 for two categories."""
+    """Gibbs steps of the first visit; by default 100, and 800 for two categories."""
 
     def schedule(self, *, first: bool) -> tuple[int, bool]:
         """Return the inner iterations of a visit and whether it starts afresh."""
