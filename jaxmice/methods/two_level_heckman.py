@@ -25,9 +25,10 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
 
     for row i of cluster j, y observed where :math:`s_{ij} > 0`: the residuals of the two
     equations correlate by :math:`\gamma_j / \sqrt{\xi_j + \gamma_j^2}`. A binary y is 1 where its
-    equation exceeds 0, with :math:`\xi_j = 1`. All coefficients of predictors that vary inside
-    clusters, and :math:`\gamma_j`, are normal over clusters. A missing value is drawn given that
-    it was not selected, from the extended skew-normal distribution that follows.
+    equation exceeds 0, with :math:`\xi_j = 1`, and the prior of its correlation is uniform. All
+    coefficients of predictors that vary inside clusters, and :math:`\gamma_j`, are normal over
+    clusters. A missing value is drawn given that it was not selected, from the extended
+    skew-normal distribution that follows.
 
     Codes: 1 or 2 for predictors of both equations; -3 for the selection only; -4 for y only. At
     least one predictor should have code -3: without it the data tell selection from y by the

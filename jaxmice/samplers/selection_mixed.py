@@ -333,8 +333,8 @@ def given_gamma(variate: Float[Array, ""], state: Parameters, priors: Priors) ->
 
     A t variate with two degrees of freedom is normal given its precision, a gamma variate.
     """
-    q = state.selection.b.shape[0]
-    square = priors.gamma_scale**2
+    assert priors.gamma_scale is not None
+    q, square = state.selection.b.shape[0], priors.gamma_scale**2
     precision = variate / (1 + state.outcome.beta[q] ** 2 / (2 * square)) / square
     beta_precision = priors.outcome.beta_precision.at[q].set(precision)
     return dataclasses.replace(priors.outcome, beta_precision=beta_precision)

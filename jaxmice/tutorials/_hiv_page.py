@@ -225,7 +225,7 @@ def _trace(result: Hiv) -> list[str]:
         ["hiv"],
         "hiv",
         "The correlation of the two equations is learnt from little, and the sampler moves "
-        "slowly: it takes 300 steps before the first iteration here, and ten more before "
+        "slowly: it takes 800 steps before the first iteration here, and ten more before "
         "each of the others. Lines may wander, but all together should have no trend.",
     )
 
