@@ -50,10 +50,14 @@ def draw_effects(
     root: Float[Array, "q q"],
     sigma2: Float[Array, ""],
     sums: Sums,
+    prior: lm.Prior | None = None,
 ) -> tuple[Float[Array, " p"], Float[Array, "q J"]]:
-    """Draw the coefficients of all clusters given the variances; one counter is used."""
+    """Draw the coefficients of all clusters given the variances; one counter is used.
+
+    Without a prior all values of the fixed effects are as likely.
+    """
     z_beta, z_b = _noise(key, counter, sums)
-    beta = lm.draw_beta(z_beta, root, sigma2, sums, flat_prior(sums))
+    beta = lm.draw_beta(z_beta, root, sigma2, sums, prior or flat_prior(sums))
     return beta, lm.draw_b(z_b, beta, root, sigma2, sums)[1]
 
 

@@ -15,7 +15,7 @@ from jaxmice.linalg import cluster_sums, to_blocks, to_rows
 from jaxmice.methods._base import Method
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm
-from jaxmice.samplers.sums import Sums, make_sums
+from jaxmice.samplers.sums import Sums, centred, make_sums
 from jaxmice.target import Selection, Target
 
 HALF_T_SCALE = 2.5
@@ -93,7 +93,7 @@ class TwoLevelNormal(TwoLevelGibbs):
 
     def read(self, target: Target) -> tuple[Sums, lm.Prior]:
         """Return the sums of the target and the prior on their scale."""
-        sums = make_sums(target, by_cluster=self.by_cluster)
+        sums = centred(make_sums(target, by_cluster=self.by_cluster))
         return sums, self.make_prior(target, sums)
 
     def draw_rows(

@@ -1,5 +1,6 @@
 """Method ``2l.2stage.heckman``: every cluster its own selection model."""
 
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.methods._fitted import draw_effects, draw_root
+from jaxmice.methods._fitted import draw_effects, draw_root, flat_prior
 from jaxmice.methods._selection import TwoLevelSelected
 from jaxmice.methods._two_level import all_random
 from jaxmice.samplers import selection_two_stage as st
@@ -114,7 +115,8 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
         q = (sums.whole.k.shape[0] - 2) // 2
         root = block_diag(roots[0, :q, :q], roots[1, :q, :q], roots[2, :2, :2])
         one = jnp.ones((), root.dtype)
-        beta, b = draw_effects(key, EFFECTS, root, one, sums.whole)
+        prior = replace(flat_prior(sums.whole), beta_precision=sums.whole.penalty)
+        beta, b = draw_effects(key, EFFECTS, root, one, sums.whole, prior)
         return st.as_parameters(beta, b, roots, sums.fitted)
 
     def impute(

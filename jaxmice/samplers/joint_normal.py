@@ -456,9 +456,14 @@ def draw_beta(
     outside = jnp.einsum("abg,lmg->albm", _by_group(sums), precision, precision="highest")
     left = jnp.einsum("alg,lmg->am", residuals.s, precision, precision="highest")
     f, live = p - q, jnp.repeat(sums.x_live, r)
-    weight = prior.penalty * _typical(precision, sums) + prior.beta_precision
     inner = both[:-1, :-1].reshape(p, r, p, r).at[q:, :, q:].add(outside.reshape(f, r, f, r))
-    matrix = inner.reshape(p * r, p * r) + jnp.diag(jnp.where(live, jnp.ravel(weight), 1))
+    matrix = inner.reshape(p * r, p * r)
+    # No more than its share of the information, see `linear_mixed.beta_equations`.
+    square = jnp.where(sums.x_square > 0, sums.x_square, 1)[:, None]
+    share = prior.penalty / square * jnp.diagonal(matrix).reshape(p, r)
+    ridge = jnp.minimum(prior.penalty * _typical(precision, sums), share)
+    weight = ridge + prior.beta_precision
+    matrix = matrix + jnp.diag(jnp.where(live, jnp.ravel(weight), 1))
     shift = both[:-1, -1].reshape(p, r).at[q:].add(left) - weight * residuals.beta
     drawn = draw_normal(z, matrix, jnp.ravel(shift)).reshape(p, r)
     return jnp.where(sums.x_live[:, None], residuals.beta + drawn, 0)

@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmice.linalg import cluster_sums, solve_lower_pseudo, to_blocks, total_products
+from jaxmice.linalg import (
+    cluster_sums,
+    draw_normal,
+    solve_lower_pseudo,
+    to_blocks,
+    total_products,
+)
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
@@ -139,9 +145,10 @@ def misfit(root_psi: Float[Array, "q q"], sums: Sums, prior: lm.Prior) -> Float[
     effects, where the draws without noise lie. The sums may be by cluster or over all rows.
     """
     one = jnp.ones_like(sums.rho)
-    beta = lm.draw_beta(jnp.zeros_like(prior.beta_precision), root_psi, one, sums, prior)
+    precision, shift, held = lm.beta_equations(root_psi, one, sums, prior)
+    none = jnp.zeros_like(shift)
+    beta = jnp.where(sums.x_live, draw_normal(none, precision, shift, held), 0)
     eta, _ = lm.draw_b(jnp.zeros_like(sums.k), beta, root_psi, one, sums)
     rss = jnp.sum(sums.rho + lm.outside(beta, sums))
     rss = rss + jnp.sum(lm.misfit(eta, beta, root_psi, sums) ** 2)
-    penalty = jnp.sum((prior.beta_precision + sums.penalty) * beta**2)
-    return rss + penalty + jnp.sum(eta**2)
+    return rss + jnp.sum(held * beta**2) + jnp.sum(eta**2)

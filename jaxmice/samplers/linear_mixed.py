@@ -100,8 +100,19 @@ def start_sigma2(sums: Sums) -> Float[Array, ""]:
     rho = jnp.sum(sums.rho)
     total = rho + jnp.sum(sums.k**2)
     df = jnp.sum(jnp.maximum(sums.n - jnp.sum(sums.z_live), 0))
-    tiny = jnp.finfo(rho.dtype).tiny ** 0.5
-    return jnp.where(df > 0, rho / jnp.maximum(df, 1), 0) + 1e-3 * total / n + tiny
+    within = jnp.where(df > 0, rho / jnp.maximum(df, 1), 0)
+    return within + 1e-3 * total / n + least_sigma2(sums)
+
+
+def least_sigma2(sums: Sums) -> Float[Array, ""]:
+    """Return the residual variance below which sums of squares hold nothing but rounding.
+
+    Where rows are fitted exactly a variance would fall without end, and weights by it would
+    lose every digit. Positive also where the variable is zero throughout.
+    """
+    limits = jnp.finfo(sums.k.dtype)
+    total = jnp.sum(sums.rho) + jnp.sum(sums.k**2)
+    return limits.eps * total / jnp.maximum(jnp.sum(sums.n), 1) + limits.tiny**0.5
 
 
 def start_root(sums: Sums, sigma2: Float[Array, ""]) -> Float[Array, "q q"]:
@@ -215,9 +226,7 @@ def step(noise: Noise, parameters: Parameters, sums: Sums, prior: Prior) -> Para
     eta, b = draw_b(noise.b, beta, root, sigma2, sums)
     rss = sums.rho + outside(beta, sums) + jnp.sum(misfit(eta, beta, root, sums) ** 2)
     root = draw_root_psi(noise.gammas[:-1], noise.psi, b, root, sums, prior)
-    # Rows that are fitted exactly leave nothing, and a variance of zero no way back.
-    least = jnp.finfo(rss.dtype).tiny ** 0.5
-    sigma2 = jnp.maximum((prior.sigma2_rate + rss) / 2 / noise.gammas[-1], least)
+    sigma2 = jnp.maximum((prior.sigma2_rate + rss) / 2 / noise.gammas[-1], least_sigma2(sums))
     return Parameters(beta=beta, b=b, root_psi=root, sigma2=sigma2)
 
 
@@ -239,11 +248,19 @@ def draw_beta(
     The precision is a sum of positive semidefinite terms, K' (sigma2 I + V V')^-1 K over
     clusters and S / sigma2: valid for singular Psi and for empty clusters.
     """
+    precision, shift, extra = beta_equations(root_psi, sigma2, sums, prior)
+    return jnp.where(sums.x_live, draw_normal(z, precision, shift, extra), 0)
+
+
+def beta_equations(
+    root_psi: Float[Array, "q q"], sigma2: Float[Array, "*J"], sums: Sums, prior: Prior
+) -> tuple[Float[Array, "p p"], Float[Array, " p"], Float[Array, " p"]]:
+    """Return the precision of the fixed effects, times their mean, and prior and ridge in it."""
     q, p = root_psi.shape[0], sums.x_live.shape[0]
-    both = jnp.zeros((p + 1, p + 1), z.dtype)
+    both = jnp.zeros((p + 1, p + 1), root_psi.dtype)
     if q:
         V = projected_root(root_psi, sums)
-        eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
+        eye = jnp.eye(q, dtype=root_psi.dtype)[:, :, None]
         marginal = eye * sigma2 + sum(V[:, i, None] * V[None, :, i] for i in range(q))
         columns = jnp.concatenate([sums.K, sums.k[:, None]], axis=1)
         solved = solve_half(marginal, columns, least=[sigma2] * q)
@@ -256,10 +273,16 @@ def draw_beta(
         typical = jnp.sum(weight * sums.n) / jnp.maximum(jnp.sum(sums.n), 1)
     else:
         S, s, typical = sums.S / sigma2, sums.s / sigma2, 1 / sigma2
-    extra = jnp.where(sums.x_live, sums.penalty * typical + prior.beta_precision, 1)
-    precision = _add_block(both[:-1, :-1], S) + jnp.diag(extra)
+    precision = _add_block(both[:-1, :-1], S)
+    # Where effects vary much, rows say little about their mean: a ridge in units of the
+    # rows would pull it to zero.
+    share = sums.penalty / jnp.where(sums.x_square > 0, sums.x_square, 1)
+    ridge = jnp.minimum(sums.penalty * typical, share * jnp.diagonal(precision))
+    extra = jnp.where(sums.x_live, ridge + prior.beta_precision, 1)
     shift = both[:-1, -1].at[q:].add(s)
-    return jnp.where(sums.x_live, draw_normal(z, precision, shift, extra), 0)
+    if sums.centre is not None:
+        shift = shift + ridge * sums.centre
+    return precision + jnp.diag(extra), shift, extra
 
 
 def draw_b(

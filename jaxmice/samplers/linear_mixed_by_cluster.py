@@ -149,6 +149,7 @@ def step(
     # Beyond these bounds a precision has left every plausible scale and would overflow.
     centre = -jnp.log(s0)
     precision = jnp.exp(jnp.clip(log_precision, centre - 40, centre + 40))
+    precision = jnp.minimum(precision, 1 / lm.least_sigma2(sums))
     return Parameters(beta=beta, b=b, root_psi=root, precision=precision, log_a=log_a, s0=s0)
 
 

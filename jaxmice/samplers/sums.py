@@ -11,6 +11,7 @@ of what Z leaves of F and y. No matrix is inverted, nothing fails for an empty c
 single row or collinear columns.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -19,7 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows, total_products
+from jaxmice.linalg import (
+    cluster_products,
+    cluster_sums,
+    eliminate,
+    solve_lower_transposed,
+    to_rows,
+    total_products,
+)
 from jaxmice.target import Target
 
 
@@ -54,7 +62,11 @@ class Sums(eqx.Module):
     """Sum of squares of every column of X over all fitted rows."""
 
     penalty: Float[Array, " p"]
-    """Ridge of the fixed effects, in units of one over the residual variance."""
+    """Ridge of the fixed effects, in units of one over the residual variance.
+
+    Random effects leave less information about a fixed one than its rows hold, so under
+    them no more than its share of ``x_square`` is taken of that information.
+    """
 
     z_live: Bool[Array, " q"]
     """Columns of Z that predict."""
@@ -64,6 +76,9 @@ class Sums(eqx.Module):
 
     cluster_live: Bool[Array, " J"]
     """Clusters that exist."""
+
+    centre: Float[Array, " p"] | None = None
+    """Where the ridge pulls the fixed effects; zero if not given."""
 
 
 def make_sums(target: Target, *, by_cluster: bool) -> Sums:
@@ -161,6 +176,23 @@ def put_together(
         x_live=jnp.concatenate([z_live, f_live]),
         cluster_live=target.layout.cluster_live,
     )
+
+
+def centred(sums: Sums) -> Sums:
+    """Return the sums with a ridge that pulls towards least squares over all rows.
+
+    Where rows are fitted all but exactly, even a minute pull to zero would be larger than
+    any error of a fixed effect.
+    """
+    q = len(sums.z_live)
+    by_cluster = sums.S.ndim == 3
+    S, s = (jnp.sum(part, axis=-1) if by_cluster else part for part in (sums.S, sums.s))
+    gram = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest").at[q:, q:].add(S)
+    cross = jnp.einsum("kaj,kj->a", sums.K, sums.k, precision="highest").at[q:].add(s)
+    ridge = jnp.where(sums.x_live & (sums.x_square > 0), sums.penalty, 1)
+    lower, half = eliminate(gram + jnp.diag(ridge), cross[:, None], loop=True)
+    centre = solve_lower_transposed(lower, half, loop=True)[:, 0]
+    return dataclasses.replace(sums, centre=jnp.where(sums.x_live, centre, 0))
 
 
 def _take(a: Float[Array, "..."], order: np.ndarray, axis: int) -> Float[Array, "..."]:
