@@ -115,8 +115,10 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
         q = (sums.whole.k.shape[0] - 2) // 2
         root = block_diag(roots[0, :q, :q], roots[1, :q, :q], roots[2, :2, :2])
         one = jnp.ones((), root.dtype)
+        # What holds the parameters is a prior: as a ridge it would give way with Psi.
         prior = replace(flat_prior(sums.whole), beta_precision=sums.whole.penalty)
-        beta, b = draw_effects(key, EFFECTS, root, one, sums.whole, prior)
+        whole = replace(sums.whole, penalty=jnp.zeros_like(sums.whole.penalty))
+        beta, b = draw_effects(key, EFFECTS, root, one, whole, prior)
         return st.as_parameters(beta, b, roots, sums.fitted)
 
     def impute(

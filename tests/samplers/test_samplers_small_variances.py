@@ -14,6 +14,13 @@ from tests.samplers.rows import ragged
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 
+def half_t_prior(sums: Sums) -> lm.Prior:
+    """Return the default prior."""
+    q, zero = len(sums.z_live), jnp.zeros(())
+    none = jnp.zeros(len(sums.x_live))
+    return lm.Prior(zero, zero, none, zero, jnp.zeros((q, q)), jnp.full(q, 2.5))
+
+
 @jax.jit
 def step_of_any_size(root: jax.Array, sigma2: jax.Array, scale: jax.Array) -> lm.Parameters:
     rows = ragged((6, 7, 8, 5), (6, 7, 8, 0), 2, 3, seed=2)
@@ -21,8 +28,7 @@ def step_of_any_size(root: jax.Array, sigma2: jax.Array, scale: jax.Array) -> lm
     target = rows.target(y * scale)
     sums = make_sums(target, by_cluster=False)
     q, p, J = len(sums.z_live), len(sums.x_live), len(sums.cluster_live)
-    zero = jnp.zeros(())
-    prior = lm.Prior(zero, zero, jnp.zeros(p), zero, jnp.zeros((q, q)), jnp.full(q, 2.5))
+    prior = half_t_prior(sums)
     noise = lm.Noise(
         beta=jnp.ones(p),
         psi=jnp.eye(q),
@@ -47,13 +53,6 @@ def test_a_step_from_the_smallest_variances_is_finite(correlated: bool) -> None:
                 assert after.sigma2 > 0
 
 
-def flat_prior(sums: Sums) -> lm.Prior:
-    """Return the default prior."""
-    q, zero = len(sums.z_live), jnp.zeros(())
-    none = jnp.zeros(len(sums.x_live))
-    return lm.Prior(zero, zero, none, zero, jnp.zeros((q, q)), jnp.full(q, 2.5))
-
-
 @pytest.mark.parametrize("by_cluster", [False, True])
 def test_rows_that_are_fitted_exactly_leave_effects_and_variances_small(by_cluster: bool) -> None:
     """A sum score: four random coefficients, none of which varies, and no residual."""
@@ -61,7 +60,7 @@ def test_rows_that_are_fitted_exactly_leave_effects_and_variances_small(by_clust
     rows = ragged(sizes, sizes, 4, 0, n_shared=(4, 0), filled=(0, 0), block=20)
     beta = np.array([0.3, 1.0, -2.0, 1.0])
     sums = centred(make_sums(rows.target(jnp.asarray(beta @ rows.Z)), by_cluster=by_cluster))
-    prior, n_steps = flat_prior(sums), jnp.asarray(1500)
+    prior, n_steps = half_t_prior(sums), jnp.asarray(1500)
 
     def last(key: jax.Array) -> lm.Parameters | lmc.Parameters:
         if by_cluster:
@@ -87,10 +86,10 @@ def test_a_ridge_does_not_pull_the_mean_of_effects_that_vary_much() -> None:
     sums = make_sums(rows.target(jnp.asarray(y)), by_cluster=False)
     sums = dataclasses.replace(sums, penalty=1e-5 * sums.x_square)
     sigma2, zero = jnp.asarray(1e-3), jnp.zeros(2)
-    beta = lm.draw_beta(zero, 3 * jnp.eye(2), sigma2, sums, flat_prior(sums))
+    beta = lm.draw_beta(zero, 3 * jnp.eye(2), sigma2, sums, half_t_prior(sums))
     np.testing.assert_allclose(beta, slopes.mean(axis=1), rtol=1e-3)
     # The twin, in units of the rows, is seen.
     held = jnp.asarray(sums.penalty / sigma2)
-    twin = dataclasses.replace(flat_prior(sums), beta_precision=held)
+    twin = dataclasses.replace(half_t_prior(sums), beta_precision=held)
     pulled = lm.draw_beta(zero, 3 * jnp.eye(2), sigma2, sums, twin)
     assert np.all(pulled < 0.3 * slopes.mean(axis=1))
