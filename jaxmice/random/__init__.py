@@ -15,6 +15,7 @@ from jaxmice.random.truncated import (
     log_interval as log_interval,
     normal_tail as normal_tail,
     truncated_normals as truncated_normals,
+    upper_tail as upper_tail,
 )
 from jaxmice.random.wishart import (
     inverse_wishart_factor as inverse_wishart_factor,

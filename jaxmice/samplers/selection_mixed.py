@@ -1,18 +1,15 @@
-"""Two-level normal or probit regression of a variable that is seen where it is selected.
+"""Two-level normal regression of a variable that is seen where it is selected.
 
     s_ij = x_ij' alpha + z_ij' a_j + d_ij,    d_ij ~ N(0, 1),      y_ij is observed where s_ij > 0
     y_ij = x_ij' beta  + z_ij' b_j + gamma_j d_ij + e_ij,          e_ij ~ N(0, xi_j)
 
 The covariance gamma_j of the two residuals is one more random coefficient of the regression
 of y, that of d. Effects are normal, ``a_j ~ N(0, Psi_S)``, ``(b_j, gamma_j - gamma) ~
-N(0, Psi_O)``; the xi_j are as in `linear_mixed_by_cluster`. A binary variable is 1 where y is
-above 0, and all xi_j are 1.
+N(0, Psi_O)``; the xi_j are as in `linear_mixed_by_cluster`.
 
 One step draws s given all else, then the regression of s, then that of y. Values that were
 not selected are integrated out of every draw (van Hasselt 2011, Journal of Econometrics
-165, 221-232, section 3). The latent y of a binary variable is rescaled together with its
-effects, along a direction in which the chain would be slow (Liu and Wu 1999, Journal of the
-American Statistical Association 94, 1264-1274, scheme 2).
+165, 221-232, section 3).
 """
 
 import dataclasses
@@ -25,25 +22,21 @@ from jaxmice.estimators.selection import hazard
 from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
-from jaxmice.samplers.probit_mixed import growth_of
 from jaxmice.samplers.sums import Sums, put_together
 from jaxmice.target import Selection, Target
 
 GAMMA_DEVIATION = 1.0
 """Deviation of the normal prior of gamma, and scale of the half-t prior of its spread."""
 
-UNIFORM = 0.5**0.5
-"""Scale of a t variate with two degrees of freedom that, as gamma, makes rho uniform."""
-
 LATENT, SELECTION = lm.COUNTERS // 8, lm.COUNTERS // 8 + 2
-"""First counters, inside a step, of the draws of s and y and of the regression of s."""
+"""First counters, inside a step, of the draws of s and of the regression of s."""
 
 
 class Data(eqx.Module):
     """What the steps read: the rows, and the products of the design in every cluster."""
 
     target: Target
-    """``ry`` marks the selected rows; ``y`` is 0 or 1 if binary."""
+    """``ry`` marks the selected rows."""
 
     selection: Selection
     """Which rows are not selected, and the columns of the two regressions."""
@@ -67,20 +60,13 @@ class Parameters(eqx.Module):
     outcome: lmc.Parameters
     """The regression of y on [Z, d, F]: beta and gamma, their effects, 1 / xi_j."""
 
-    y: Float[Array, "K B"] | None
-    """The latent variable of a binary one where it is selected, else zero."""
-
 
 class Priors(eqx.Module):
     """Priors of the two regressions, and of the residual variances."""
 
     selection: lm.Prior
     outcome: lm.Prior
-    spread: lmc.SpreadPrior | None
-    """None for a binary variable."""
-
-    gamma_scale: Float[Array, ""] | None = None
-    """For a binary variable: gamma is t with two degrees of freedom and this scale."""
+    spread: lmc.SpreadPrior
 
 
 def read(target: Target) -> Data:
@@ -180,43 +166,30 @@ def _make_sums(
     return put_together(root, k_f, k, left, n, x_square, z_live, f_live, target)
 
 
-def make_priors(data: Data, *, binary: bool) -> Priors:
-    """Return the priors: those of a probit regression for s and for a latent y.
+def make_priors(data: Data) -> Priors:
+    """Return the priors: those of a probit regression for s.
 
-    Otherwise those of `linear_mixed_by_cluster` with half-t deviations of scale 2.5, for y of
-    unit variance. gamma has a normal prior with deviation 1, its spread a half-t one. The scale
-    of a latent y does not bound gamma: there the correlation of the residuals, that of a cluster
-    in the middle, is uniform on (-1, 1).
+    Those of `linear_mixed_by_cluster` for y, with half-t deviations of scale 2.5, y having unit
+    variance. gamma has a normal prior with deviation 1, its spread a half-t one.
     """
     selection = latent.make_prior(data.target)
     q = data.target.z_live.shape[0]
-
-    def with_gamma(values: Float[Array, " _"], gamma: float) -> Float[Array, " _"]:
-        return jnp.insert(values, q, gamma)
-
     flat = jnp.zeros_like(selection.beta_precision)
-    precision = selection.beta_precision if binary else flat
     assert selection.half_t is not None
     outcome = dataclasses.replace(
         selection,
-        beta_precision=with_gamma(precision, 0 if binary else GAMMA_DEVIATION**-2),
+        beta_precision=jnp.insert(flat, q, GAMMA_DEVIATION**-2),
         psi_scale=jnp.zeros((q + 1, q + 1), flat.dtype),
-        half_t=with_gamma(selection.half_t, GAMMA_DEVIATION),
+        half_t=jnp.insert(selection.half_t, q, GAMMA_DEVIATION),
     )
-    if binary:
-        return Priors(selection, outcome, None, jnp.asarray(UNIFORM, flat.dtype))
     return Priors(selection, outcome, lmc.weak_spread(flat.dtype))
 
 
-def start(data: Data, *, binary: bool) -> Parameters:
+def start(data: Data) -> Parameters:
     """Return no effects, and residual variances as the clusters show them."""
-    target, (of_s, _) = data.target, no_sums(data)
+    of_s, _ = no_sums(data)
     of_d, of_y = jnp.zeros_like(data.of_y), jnp.insert(data.of_y, len(data.of_y) - 1, 0, axis=0)
-    outcome = lmc.start(outcome_sums(data, of_d, of_y))
-    if not binary:
-        return Parameters(latent.start(of_s), outcome, None)
-    outcome = dataclasses.replace(outcome, precision=jnp.ones_like(outcome.precision))
-    return Parameters(latent.start(of_s), outcome, jnp.where(target.ry, 2 * target.y - 1, 0))
+    return Parameters(latent.start(of_s), lmc.start(outcome_sums(data, of_d, of_y)))
 
 
 def run(
@@ -242,9 +215,6 @@ def run(
     # Their shapes depend on which columns and clusters exist, not on the values.
     of_s, of_y = no_sums(data)
     own = lmc.gamma_shapes(of_y, priors.outcome)
-    if parameters.y is not None:
-        # What scales y, in place of the height of a slice, and what scales the prior of gamma.
-        own = jnp.append(own[:-1], jnp.stack([jnp.sum(data.n[1]) / 2, jnp.full((), 1.5)]))
     shapes = jnp.concatenate([own, lm.psi_shapes(of_s, priors.selection)])
     blank = jnp.zeros_like(data.target.y)
 
@@ -253,11 +223,7 @@ def run(
         other = lm.draw_noise(key, counter + SELECTION, gammas, of_s, n_steps)
         noise = dataclasses.replace(noise, gammas=noise.gammas[: len(own)])
         s = once(n_steps, lambda: draw_s(key, counter + LATENT, state, data.target), blank)
-        y = data.target.y
-        if state.y is not None:
-            at = counter + LATENT + 1
-            y = once(n_steps, lambda: draw_y(key, at, s, state, data.target), blank)
-        return step(key, counter, (noise, other), s, y, state, data, priors)
+        return step(key, counter, (noise, other), s, state, data, priors)
 
     return lm.in_batches(key, shapes, of_y, one, parameters, n_steps)
 
@@ -267,12 +233,11 @@ def step(
     counter: Int[Array, ""],
     noise: tuple[lm.Noise, lm.Noise],
     s: Float[Array, "K B"],
-    y: Float[Array, "K B"],
     state: Parameters,
     data: Data,
     priors: Priors,
 ) -> Parameters:
-    """Draw every parameter once, given the latent variables.
+    """Draw every parameter once, given the latent variable of selection.
 
     The rows are read for the products of X, s and y; all else is arithmetic with these.
 
@@ -282,13 +247,13 @@ def step(
         Key and the first of the counters of this step.
     noise
         Standard draws for the regressions of y and of s.
-    s, y
-        The latent variable of selection, and y, or its own latent variable.
+    s
+        The latent variable of selection.
     state, data, priors
         Where the chain stands, the rows, and the priors.
     """
     target = data.target
-    p = data.products.shape[1]
+    y, p = target.y, data.products.shape[1]
     selected = jnp.where(target.ry, s, 0)
     rows = jnp.stack([selected, jnp.where(data.selection.hidden, s, 0)])
     cross = design_products(target, rows)
@@ -297,8 +262,7 @@ def step(
         cluster_sums(column[None], target.layout) for column in (*rows**2, selected * y)
     )
     of_hidden = jnp.concatenate([cross[:, 1], of_hidden])
-    of_y = data.of_y if state.y is None else y_products(y, target)
-    of_y = jnp.insert(of_y, p, with_y[0], axis=0)
+    of_y = jnp.insert(data.of_y, p, with_y[0], axis=0)
     of_s = jnp.concatenate([cross[:, 0], square])
     products = _border(_border(data.products[1], of_s), of_y)
 
@@ -316,28 +280,9 @@ def step(
     of_d = jnp.concatenate([cross[:p], square])
     of_y = of_y.at[p].set(cross[-1])
     sums = outcome_sums(data, of_d, of_y)
-    before = state.outcome
-    if priors.spread is not None:
-        outcome = lmc.step(key, counter, noise[0], before, sums, priors.outcome, priors.spread)
-        return Parameters(selection, outcome, None)
-    prior = given_gamma(noise[0].gammas[-1], state, priors)
-    growth = growth_of(noise[0].gammas[-2], latent.misfit(before.root_psi, sums, prior))
-    without = dataclasses.replace(noise[0], gammas=noise[0].gammas[:-2])
-    drawn = latent.regress(without, growth, before.root_psi, sums, prior)
-    outcome = dataclasses.replace(before, beta=drawn.beta, b=drawn.b, root_psi=drawn.root_psi)
-    return Parameters(selection, outcome, growth * y)
-
-
-def given_gamma(variate: Float[Array, ""], state: Parameters, priors: Priors) -> lm.Prior:
-    """Return the prior of the regression of y as a normal one, the t of gamma as a mixture.
-
-    A t variate with two degrees of freedom is normal given its precision, a gamma variate.
-    """
-    assert priors.gamma_scale is not None
-    q, square = state.selection.b.shape[0], priors.gamma_scale**2
-    precision = variate / (1 + state.outcome.beta[q] ** 2 / (2 * square)) / square
-    beta_precision = priors.outcome.beta_precision.at[q].set(precision)
-    return dataclasses.replace(priors.outcome, beta_precision=beta_precision)
+    noises, spread = noise[0], priors.spread
+    outcome = lmc.step(key, counter, noises, state.outcome, sums, priors.outcome, spread)
+    return Parameters(selection, outcome)
 
 
 def y_products(y: Float[Array, "K B"], target: Target) -> Float[Array, "r J"]:
@@ -358,13 +303,12 @@ def draw_s(
     key: Key[Array, ""], counter: Int[Array, ""], state: Parameters, target: Target
 ) -> Float[Array, "K B"]:
     """Draw the latent variable of selection, given y where it is selected."""
-    y = target.y if state.y is None else state.y
     slope, total = slope_on_y(state)
     terms = to_rows(
         jnp.stack([slope, jnp.sqrt(1 / (state.outcome.precision * total))]), target.layout
     )
     mean = combine(target, coefficients(state.selection.beta, state.selection.b))
-    pull = terms[0] * (y - combine(target, outcome_coefficients(state)))
+    pull = terms[0] * (target.y - combine(target, outcome_coefficients(state)))
     mean = mean + jnp.where(target.ry, pull, 0)
     deviation = jnp.where(target.ry, terms[1], 1)
     side = jnp.where(target.ry, 1, -1)
@@ -377,22 +321,6 @@ def draw_tail(
     """Draw standard normal variates above bounds; single precision is enough for noise."""
     u = uniforms(key, counter, lower.shape, jnp.float32)
     return normal_tail(u, lower.astype(jnp.float32)).astype(lower.dtype)
-
-
-def draw_y(
-    key: Key[Array, ""],
-    counter: Int[Array, ""],
-    s: Float[Array, "K B"],
-    state: Parameters,
-    target: Target,
-) -> Float[Array, "K B"]:
-    """Draw the latent variable of a binary one where it is selected, given s."""
-    side = jnp.where(target.y > 0.5, 1, -1)
-    gamma = to_rows(covariance(state)[None], target.layout)[0]
-    # One combination of columns: the mean of y without d, and gamma times that of s.
-    own = coefficients(state.selection.beta, state.selection.b)
-    mean = combine(target, outcome_coefficients(state) - covariance(state) * own) + gamma * s
-    return jnp.where(target.ry, mean + side * draw_tail(key, counter, -side * mean), 0)
 
 
 def covariance(state: Parameters) -> Float[Array, " J"]:

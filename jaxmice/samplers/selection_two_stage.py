@@ -87,24 +87,35 @@ def summarise(target: Target, *, binary: bool) -> Summary:
     random = np.stack([*random, np.r_[2 * p : 2 * p + 2, spare[2:width]]])
     fixed = np.stack([np.r_[first + q : first + p] for first in (0, p)])
     fixed = np.stack([*fixed, spare[width:]])
-    live = jnp.concatenate([rows.explains, rows.selects, jnp.array([not binary, True])])
+    live, _ = se.weak_prior(rows, binary=binary)
     live = jnp.append(live, jnp.zeros(spare.shape, bool))
-    n, r = 2 * p + 2, 2 * p + 3
-    products = jnp.zeros((r + len(spare), r + len(spare), rows.layout.cluster_live.shape[0]))
-    products = products.astype(rows.y.dtype).at[:n, :n].set(evidence.information)
-    products = products.at[:n, -1].set(evidence.linear).at[-1, :n].set(evidence.linear)
-
-    def sums(products: Array, random: Array, fixed: Array) -> Sums:
-        return _make_sums(products, random, fixed, live, evidence.fitted, target)
+    products = _products(evidence, len(spare))
 
     def block(random: Array, fixed: Array) -> Sums:
         wanted = jnp.zeros(live.shape, bool).at[random].set(True).at[fixed].set(True)
-        return sums(_without(products, jnp.append(~wanted, False)), random, fixed)
+        own = _without(products, jnp.append(~wanted, False))
+        return _make_sums(own, random, fixed, live, evidence.fitted, target)
 
     blocks = jax.vmap(block)(jnp.asarray(random), jnp.asarray(fixed))
-    everything = jnp.asarray(np.r_[:q, p : p + q, 2 * p : n])
-    whole = sums(products, everything, jnp.asarray(np.r_[q:p, p + q : 2 * p]))
-    return Summary(whole, blocks, evidence.fitted)
+    return Summary(whole_sums(evidence, target, binary=binary), blocks, evidence.fitted)
+
+
+def whole_sums(evidence: se.Evidence, target: Target, *, binary: bool) -> Sums:
+    """Return what the clusters say about all parameters, in the order of `Summary.whole`."""
+    q, n = len(target.z_live), len(evidence.theta)
+    p = n // 2 - 1
+    random = jnp.asarray(np.r_[:q, p : p + q, 2 * p : n])
+    fixed = jnp.asarray(np.r_[q:p, p + q : 2 * p])
+    live, _ = se.weak_prior(rows_of(target), binary=binary)
+    return _make_sums(_products(evidence, 0), random, fixed, live, evidence.fitted, target)
+
+
+def _products(evidence: se.Evidence, n_spare: int) -> Float[Array, "r r J"]:
+    """Return approximations as cross products: the linear terms last, spare columns before."""
+    n, J = evidence.theta.shape
+    products = jnp.zeros((n + n_spare + 1, n + n_spare + 1, J), evidence.theta.dtype)
+    products = products.at[:n, :n].set(evidence.information)
+    return products.at[:n, -1].set(evidence.linear).at[-1, :n].set(evidence.linear)
 
 
 def _without(products: Float[Array, "r r J"], others: Bool[Array, " r"]) -> Float[Array, "r r J"]:

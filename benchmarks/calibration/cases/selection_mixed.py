@@ -1,7 +1,4 @@
-"""Two-level selection models: normal with variances by cluster, and probit.
-
-One fixed column is in the regression of s only, the other in that of y only.
-"""
+"""Two-level normal selection model with variances by cluster."""
 
 import dataclasses
 from typing import Any
@@ -11,25 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from benchmarks.calibration import two_level as tl
 from benchmarks.calibration.case import Case, Made
 from benchmarks.calibration.cases import linear_mixed, linear_mixed_by_cluster as by_cluster
+from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, rows
 from jaxmice.samplers import latent, linear_mixed_by_cluster as lmc, selection_mixed as sm
-from jaxmice.target import Selection as SelectionMarks, Target
-
-SELECTS, EXPLAINS = np.array([True, True, True, False]), np.array([True, True, False, True])
-GAMMA_SCALE = 0.6
-"""Scale of the t prior of gamma where y is binary."""
-
-SYSTEMATIC = tl.ROWS.cluster == tl.EMPTY
-"""Rows of a cluster that shows no value whatever was selected."""
 
 
-class Selection(Case):
+class SelectionMixed(Case):
     """Under inverse-Wishart priors."""
 
+    name = "selection_mixed"
     methods = "2l.heckman"
     twins = (
         "psi misses a degree of freedom",
@@ -39,12 +30,6 @@ class Selection(Case):
     )
     thin = 20
     burnin = 200
-
-    def __init__(self, name: str, *, binary: bool) -> None:
-        """Choose the kind of variable."""
-        self.name, self.binary = name, binary
-        if binary:
-            self.twins = (*self.twins, "gamma has half its scale")
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sm.Parameters, Any]:
         """Draw parameters, all values and which are selected."""
@@ -56,30 +41,22 @@ class Selection(Case):
         selection = latent.Regression(beta=alpha, b=a, root_psi=root)
         root = tl.draw_root_psi(keys[3], df=tl.PSI_DF + 1, q=tl.Q + 1)
         beta = jax.random.normal(keys[4], (tl.Q + 1 + tl.F,)) * np.insert(EXPLAINS, tl.Q, True)
-        if self.binary:
-            beta = beta.at[tl.Q].set(GAMMA_SCALE * jax.random.t(keys[6], 2.0))
         b = tl.draw_effects(keys[5], root)
         log_a, s0, precision = by_cluster.draw_precision(keys[6:9], b.shape[1])
-        if self.binary:
-            precision = jnp.ones_like(precision)
         outcome = lmc.Parameters(
             beta=beta, b=b, root_psi=root, precision=precision, log_a=log_a, s0=s0
         )
-        state = sm.Parameters(selection, outcome, None)
+        state = sm.Parameters(selection, outcome)
         d, e = jax.random.normal(keys[9], (2, *shape))
         mean_s, mean_y, gamma, xi = parts(state)
         y = mean_y + gamma * d + jnp.sqrt(xi) * e
         selected = (mean_s + d > 0) & ~SYSTEMATIC
-        if self.binary:
-            latent_y = tl.ROWS.arrange(jnp.where(selected, y, 0))
-            state = dataclasses.replace(state, y=latent_y)
-            y = (y > 0).astype(y.dtype)
         return state, (y, selected)
 
     def start(self, key: Key[Array, ""], y: Any) -> sm.Parameters:
         """Return the sampler's own start."""
         del key
-        return sm.start(sm.read(rows(*y)), binary=self.binary)
+        return sm.start(sm.read(rows(*y)))
 
     def run(
         self, key: Key[Array, ""], state: sm.Parameters, y: Any, n_steps: Int[Array, ""], made: Made
@@ -92,7 +69,7 @@ class Selection(Case):
         selection = dataclasses.replace(selection, hidden=selection.hidden & ~ignored)
         data = sm.read(dataclasses.replace(target, selection=selection))
         key_run, key_twin = jax.random.split(key)
-        state = sm.run(key_run, state, data, make_priors(self.binary, made), n_steps)
+        state = sm.run(key_run, state, data, make_priors(made), n_steps)
         sums = sm.no_sums(data)[1]
         b = linear_mixed.marginal_effects(key_twin, state.outcome, sums, made)
         return eqx.tree_at(lambda s: s.outcome.b, state, b)
@@ -102,7 +79,6 @@ class Selection(Case):
         values, selected = y
         target = rows(*y)
         drawn = sm.draw_values(key, state, target, tl.ROWS.arrange(~SYSTEMATIC).astype(bool))
-        drawn = (drawn > 0).astype(drawn.dtype) if self.binary else drawn
         return jnp.where(selected, values, tl.by_row(drawn)), selected
 
     def quantities(self, state: sm.Parameters, y: Any) -> dict[str, Float[Array, ""]]:
@@ -114,8 +90,6 @@ class Selection(Case):
         # Given y, s has mean rho e and variance 1 - rho^2.
         rho = gamma / total
         log_p = log_ndtr((mean_s + rho * e) / jnp.sqrt(1 - rho**2)) - e**2 / 2 - jnp.log(total)
-        if self.binary:
-            log_p = log_ndtr((2 * values - 1) * mean_y / total)
         first, second = state.selection, state.outcome
         of_s = tl.effect_quantities(first.beta, first.b, first.root_psi)
         of_y = tl.effect_quantities(second.beta, second.b, second.root_psi)
@@ -132,24 +106,8 @@ class Selection(Case):
                 jnp.where(selected | SYSTEMATIC, 0, log_ndtr(-mean_s))
             ),
             "hidden values": jnp.sum(jnp.where(selected | SYSTEMATIC, 0, values)),
-        } | ({} if self.binary else {"log precision": jnp.log(second.precision[tl.HALF])})
-
-
-def rows(y: Float[Array, " n"], selected: Bool[Array, " n"]) -> Target:
-    """Return the target as it is seen."""
-    seen = tl.ROWS.arrange(selected).astype(bool)
-    live = tl.ROWS.place >= 0
-    return dataclasses.replace(
-        tl.ROWS.target(y),
-        y=jnp.where(seen, tl.ROWS.arrange(y), 0),
-        ry=seen,
-        wy=~seen & live,
-        selection=SelectionMarks(
-            hidden=~seen & live & ~tl.ROWS.arrange(SYSTEMATIC).astype(bool),
-            selects=jnp.asarray(SELECTS),
-            explains=jnp.asarray(EXPLAINS),
-        ),
-    )
+            "log precision": jnp.log(second.precision[tl.HALF]),
+        }
 
 
 def parts(state: sm.Parameters) -> tuple[Array, Array, Array, Array]:
@@ -162,7 +120,7 @@ def parts(state: sm.Parameters) -> tuple[Array, Array, Array, Array]:
     return mean_s, mean_y, gamma, 1 / outcome.precision[tl.ROWS.cluster]
 
 
-def make_priors(binary: bool, made: Made) -> sm.Priors:
+def make_priors(made: Made) -> sm.Priors:
     """Return the priors that values are drawn from."""
     prior = linear_mixed.make_prior(None)
     wide = dataclasses.replace(
@@ -172,13 +130,7 @@ def make_priors(binary: bool, made: Made) -> sm.Priors:
         psi_scale=jnp.eye(tl.Q + 1),
     )
     wrong = linear_mixed.wrong_prior(wide, made)
-    if binary:
-        scale = jnp.where(made("gamma has half its scale"), GAMMA_SCALE / 2, GAMMA_SCALE)
-        return sm.Priors(prior, wrong, None, scale)
     return sm.Priors(prior, wrong, by_cluster.make_spread(made))
 
 
-CASES = (
-    Selection("selection_mixed", binary=False),
-    Selection("selection_mixed, binary", binary=True),
-)
+CASES = (SelectionMixed(),)

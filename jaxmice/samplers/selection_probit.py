@@ -1,0 +1,335 @@
+"""Two-level probit regression of a variable that is seen where it is selected.
+
+    s_ij = x_ij' alpha + z_ij' a_j + d_ij,    y_ij is observed where s_ij > 0,
+    y_ij = 1 where x_ij' beta + z_ij' b_j + e_ij > 0, otherwise 0,
+
+d and e standard normal with correlation rho_j. Effects are normal, ``a_j ~ N(0, Psi_S)`` and
+``(b_j, atanh rho_j - their mean) ~ N(0, Psi_O)``.
+
+Given latent variables a chain would hardly move along the correlation. They are integrated
+out: a row counts with its bivariate probability. The log-likelihood of every cluster is close
+to a parabola, under which effects and their means are normal given the rest; a step goes
+some way round an ellipse between where it stands and a draw from that normal distribution, and
+Metropolis' rule makes up for the difference to the likelihood itself (Neal 1999, Bayesian
+Statistics 6, 475-501, section 5; the ellipse as in Murray, Adams and MacKay 2010, AISTATS 9,
+541-548). All clusters propose and decide at once, each for itself.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxmice.estimators import selection as se
+from jaxmice.linalg import cluster_sums, draw_normal, solve_lower, to_rows
+from jaxmice.random import normals, uniforms, upper_tail
+from jaxmice.samplers import (
+    latent,
+    linear_mixed as lm,
+    selection_mixed as sm,
+    selection_two_stage as st,
+)
+from jaxmice.samplers.sums import Sums
+from jaxmice.target import Target
+
+ATANH_RHO_DEVIATION = 1.0
+"""Deviation of the normal prior of the mean of atanh rho, and scale of the half-t prior of its
+spread: the correlation is close to uniform."""
+
+RECENTRE = lm.COUNTERS // 8
+"""First counter, inside a step, of draws besides those that `linear_mixed` makes."""
+
+
+class Data(eqx.Module):
+    """What the steps read."""
+
+    target: Target
+    """Its ``selection`` marks rows that are not selected."""
+
+    parabolas: Sums
+    """Approximate log-likelihoods, as sums of unit variance; see `selection_two_stage.Summary`."""
+
+
+class Parameters(eqx.Module):
+    """One draw, for one chain. Parameters are in the order of `selection_two_stage.Summary`."""
+
+    beta: Float[Array, " D"]
+    """Means over clusters, and fixed coefficients."""
+
+    b: Float[Array, "Q J"]
+    """Effects of every cluster, those without an observed row included."""
+
+    root_psi: Float[Array, "Q Q"]
+    """Lower factor of their covariance; Psi_O and Psi_S interleaved."""
+
+
+class Priors(eqx.Module):
+    """Priors of the means, and of the two covariances."""
+
+    beta_precision: Float[Array, " D"]
+    """Of all means and fixed coefficients."""
+
+    outcome: lm.Prior
+    """Of Psi_O."""
+
+    selection: lm.Prior
+    """Of Psi_S."""
+
+
+def read(target: Target) -> Data:
+    """Approximate the likelihood of every cluster."""
+    target = replace(target, y=jnp.where(target.ry, target.y, 0))
+    sums = st.whole_sums(se.approximate(st.rows_of(target)), target, binary=True)
+    return Data(target, replace(sums, penalty=jnp.zeros_like(sums.penalty)))
+
+
+def make_priors(data: Data) -> Priors:
+    """Return the priors: those of a probit regression for both equations.
+
+    The mean of atanh rho is normal with deviation 1, its spread half-t of scale 1.
+    """
+    prior, q = latent.make_prior(data.target), len(data.target.z_live)
+    assert prior.half_t is not None
+    own, rho = prior.beta_precision, jnp.full((2,), ATANH_RHO_DEVIATION, prior.half_t.dtype)
+    outcome = replace(
+        prior,
+        psi_scale=jnp.zeros((q + 1, q + 1), own.dtype),
+        half_t=jnp.append(prior.half_t, rho[0]),
+    )
+    every = jnp.concatenate([own[:q], own[:q], rho**-2, own[q:], own[q:]])
+    return Priors(every, outcome, prior)
+
+
+def start(data: Data) -> Parameters:
+    """Return what the parabolas say of means, and of effects of some size."""
+    sums, prior = data.parabolas, latent.make_prior(data.target)
+    root = 0.5 * jnp.eye(len(sums.k), dtype=sums.k.dtype)
+    one, zero = jnp.ones((), root.dtype), jnp.zeros_like(sums.x_square)
+    beta = lm.draw_beta(zero, root, one, sums, replace(prior, beta_precision=zero + 1))
+    return Parameters(beta, lm.draw_b(jnp.zeros_like(sums.k), beta, root, one, sums)[1], root)
+
+
+def run(
+    key: Key[Array, ""],
+    parameters: Parameters,
+    data: Data,
+    priors: Priors,
+    n_steps: Int[Array, ""],
+) -> Parameters:
+    """Take some steps; arguments as for `selection_mixed.run`."""
+    shapes = jnp.concatenate([each[1] for each in _covariances(data.parabolas, priors)])
+
+    def one(
+        counter: Int[Array, ""], noise: lm.Noise, state: tuple[Parameters, Float[Array, " J"]]
+    ) -> tuple[Parameters, Float[Array, " J"]]:
+        return step(key, counter, noise, *state, data, priors)
+
+    state = parameters, log_likelihood(parameters.beta, parameters.b, data.target)
+    return lm.in_batches(key, shapes, data.parabolas, one, state, n_steps)[0]
+
+
+def step(
+    key: Key[Array, ""],
+    counter: Int[Array, ""],
+    noise: lm.Noise,
+    before: Parameters,
+    value: Float[Array, " J"],
+    data: Data,
+    priors: Priors,
+) -> tuple[Parameters, Float[Array, " J"]]:
+    """Move effects, means and covariances once; return them with the log-likelihoods.
+
+    Parameters
+    ----------
+    key, counter
+        Key and the first of the counters of this step.
+    noise
+        Standard draws.
+    before, value
+        Where the chain stands, and the log-likelihood of every cluster there.
+    data, priors
+        The rows, and the priors.
+    """
+    J = len(value)
+    # The means first, then the clusters: empty clusters that fill up the shape move no number.
+    u = uniforms(key, counter + RECENTRE, (J + 1, 2), value.dtype)
+    angle, bar = jnp.pi / 2 * u[:, 0], jnp.log(u[:, 1])
+    b, value = move_effects(noise.b, angle[1:], bar[1:], before, value, data)
+    beta, value = move_means(noise.beta, angle[0], bar[0], before.beta, b, value, data, priors)
+    z = normals(key, counter + RECENTRE + 1, beta.shape, beta.dtype)
+    beta, b = recentre(z, beta, b, before.root_psi, data.parabolas, priors)
+    root = draw_root_psi(noise, b, before.root_psi, data.parabolas, priors)
+    return Parameters(beta, b, root), value
+
+
+def move_effects(
+    z: Float[Array, "Q J"],
+    angle: Float[Array, " J"],
+    bar: Float[Array, " J"],
+    before: Parameters,
+    value: Float[Array, " J"],
+    data: Data,
+) -> tuple[Float[Array, "Q J"], Float[Array, " J"]]:
+    """Move the effects of every cluster given their means, where their likelihood agrees.
+
+    ``bar`` is the logarithm of a uniform variate; arguments else as for `step`.
+    """
+    sums, beta, root = data.parabolas, before.beta, before.root_psi
+    one, exists = jnp.ones((), root.dtype), sums.z_live[:, None] & sums.cluster_live
+    none = replace(sums, k=lm.fitted(beta, sums))
+    mean, _ = lm.draw_b(jnp.zeros_like(z), beta, root, one, sums)
+    width, _ = lm.draw_b(z, beta, root, one, none)
+    eta = solve_lower(root, before.b)
+    trial = _round(angle, eta, mean, width)
+    b = jnp.where(exists, jnp.matmul(root, trial, precision="highest"), 0)
+    new = log_likelihood(beta, b, data.target)
+
+    def parabola(eta: Float[Array, "Q J"]) -> Float[Array, " J"]:
+        return -jnp.sum(lm.misfit(eta, beta, root, sums) ** 2, axis=0) / 2
+
+    moves = bar < new - value - (parabola(trial) - parabola(eta))
+    return jnp.where(moves, b, before.b), jnp.where(moves, new, value)
+
+
+def move_means(
+    z: Float[Array, " D"],
+    angle: Float[Array, ""],
+    bar: Float[Array, ""],
+    beta: Float[Array, " D"],
+    b: Float[Array, "Q J"],
+    value: Float[Array, " J"],
+    data: Data,
+    priors: Priors,
+) -> tuple[Float[Array, " D"], Float[Array, " J"]]:
+    """Move the means and the fixed coefficients given the effects: all clusters alike."""
+    sums = data.parabolas
+    one, zero = jnp.ones((), b.dtype), jnp.zeros_like(beta)
+    rest = sums.k - jnp.einsum("ikj,ij->kj", sums.root, b, precision="highest")
+    given = replace(sums, k=rest)
+    none = jnp.zeros_like(sums.root[..., 0])
+    precision, shift, held = lm.beta_equations(none, one, given, _all_means(priors))
+    mean = draw_normal(zero, precision, shift, held)
+    trial = _round(angle, beta, mean, draw_normal(z, precision, zero, held))
+    trial = jnp.where(sums.x_live, trial, 0)
+    new = log_likelihood(trial, b, data.target)
+
+    def parabola(beta: Float[Array, " D"]) -> Float[Array, ""]:
+        square = jnp.matmul(precision, beta, precision="highest") - held * beta
+        return jnp.sum(beta * (shift - square / 2))
+
+    moves = bar < jnp.sum(new - value) - (parabola(trial) - parabola(beta))
+    return jnp.where(moves, trial, beta), jnp.where(moves, new, value)
+
+
+def recentre(
+    z: Float[Array, " D"],
+    beta: Float[Array, " D"],
+    b: Float[Array, "Q J"],
+    root_psi: Float[Array, "Q Q"],
+    sums: Sums,
+    priors: Priors,
+) -> tuple[Float[Array, " D"], Float[Array, "Q J"]]:
+    """Draw the means given what coefficients the clusters have, which stay as they are."""
+    Q = len(b)
+    exists = sums.z_live[:, None] & sums.cluster_live
+    own = jnp.where(exists, beta[:Q, None] + b, 0)
+    inverse = solve_lower(root_psi, jnp.eye(Q, dtype=b.dtype))
+    psi_inverse = jnp.matmul(inverse.T, inverse, precision="highest")
+    held = jnp.where(sums.z_live, priors.beta_precision[:Q], 1)
+    precision = jnp.sum(sums.cluster_live) * psi_inverse + jnp.diag(held)
+    shift = jnp.matmul(psi_inverse, jnp.sum(own, axis=1), precision="highest")
+    mean = jnp.where(sums.z_live, draw_normal(z[:Q], precision, shift, held), 0)
+    return beta.at[:Q].set(mean), jnp.where(exists, own - mean[:, None], 0)
+
+
+def draw_root_psi(
+    noise: lm.Noise,
+    b: Float[Array, "Q J"],
+    root_psi: Float[Array, "Q Q"],
+    sums: Sums,
+    priors: Priors,
+) -> Float[Array, "Q Q"]:
+    """Draw the factors of Psi_O and Psi_S given the effects."""
+    root, first = jnp.eye(len(b), dtype=b.dtype), 0
+    for at, shapes, own, prior in _covariances(sums, priors):
+        square, n = np.ix_(at, at), first + len(shapes)
+        gammas, normals = noise.gammas[first:n], noise.psi[square]
+        drawn = lm.draw_root_psi(gammas, normals, b[at], root_psi[square], own, prior)
+        root, first = root.at[square].set(drawn), n
+    return root
+
+
+def _covariances(
+    sums: Sums, priors: Priors
+) -> Iterator[tuple[np.ndarray, Float[Array, " g"], Sums, lm.Prior]]:
+    """Yield for Psi_O and Psi_S where they are, shapes of gammas, and what draws them."""
+    q = len(sums.k) // 2 - 1
+    for at, prior in (
+        (np.r_[:q, 2 * q + 1], priors.outcome),
+        (np.r_[q : 2 * q], priors.selection),
+    ):
+        own = replace(sums, z_live=sums.z_live[at])
+        yield at, lm.psi_shapes(own, prior), own, prior
+
+
+def _all_means(priors: Priors) -> lm.Prior:
+    """Return the prior of all means and fixed coefficients."""
+    return replace(priors.selection, beta_precision=priors.beta_precision)
+
+
+def _round(
+    angle: Float[Array, "*J"],
+    at: Float[Array, "k *J"],
+    mean: Float[Array, "k *J"],
+    width: Float[Array, "k *J"],
+) -> Float[Array, "k *J"]:
+    """Go round an ellipse about the mean, from a point towards one that is ``width`` away.
+
+    A normal distribution with this mean, of which ``width`` is a draw less its mean, keeps
+    pairs of points as likely in one direction as in the other.
+    """
+    return mean + jnp.cos(angle) * (at - mean) + jnp.sin(angle) * width
+
+
+def log_likelihood(
+    beta: Float[Array, " D"], b: Float[Array, "Q J"], target: Target
+) -> Float[Array, " J"]:
+    """Return the log-likelihood of every cluster.
+
+    A row that contradicts the parameters counts with a probability of some rounding errors.
+    """
+    assert target.selection is not None
+    rho, a, m = correlation_and_means(beta, b, target)
+    side = jnp.where(target.y > 0.5, 1, -1)
+    both = upper_tail(-a) * upper_tail(-side * m) + side * se.excess(a, m, rho)
+    limits = jnp.finfo(m.dtype)
+    p = jnp.where(
+        target.ry, jnp.maximum(both, 64 * limits.eps), jnp.maximum(upper_tail(a), limits.tiny)
+    )
+    live = (target.ry | target.selection.hidden) & target.layout.row_live
+    return cluster_sums(jnp.where(live, jnp.log(p), 0)[None], target.layout)[0]
+
+
+def correlation_and_means(
+    beta: Float[Array, " D"], b: Float[Array, "Q J"], target: Target
+) -> tuple[Float[Array, "K 1"], Float[Array, "K B"], Float[Array, "K B"]]:
+    """Return rho of every block, and the linear predictors of s and y."""
+    Q, q = len(b), len(target.z_live)
+    f = len(target.f_live)
+    own = beta[:Q, None] + b
+    fixed = jnp.broadcast_to(beta[Q:, None], (2 * f, b.shape[1]))
+    of_y = jnp.concatenate([own[:q], fixed[:f]])
+    of_s = jnp.concatenate([own[q : 2 * q], fixed[f:]])
+    rho = to_rows(jnp.tanh(own[-1:]), target.layout)[0]
+    return rho, sm.combine(target, of_s), sm.combine(target, of_y)
+
+
+def draw_values(
+    key: Key[Array, ""], state: Parameters, target: Target, known: Bool[Array, "K B"]
+) -> Float[Array, "K B"]:
+    """Draw what is 1 above 0 in every row, given whether it was selected where that is known."""
+    rho, *means = correlation_and_means(state.beta, state.b, target)
+    return sm.draw_selected(key, (means[0], means[1]), rho, 1 - rho**2, target, known)
