@@ -324,7 +324,7 @@ def excess(
 
     The events: standard normals of correlation rho are below h, and below k. Gauss-Legendre
     quadrature over the arc sine of the correlation (Drezner and Wesolowsky 1990); the error is
-    below 1e-9 for abs(rho) up to 0.99, and 1e-5 up to 0.9999.
+    below 1e-9 for abs(rho) up to 0.99, and 1e-4 up to 0.9999.
     """
     half = jnp.arcsin(rho) / 2
     square, product = (h**2 + k**2) / 2, h * k

@@ -50,14 +50,14 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     Heckman JJ (1979). Sample selection bias as a specification error. Econometrica 47,
     153-161. Sampler of numbers: van Hasselt M (2011). Bayesian inference in a sample selection
     model. Journal of Econometrics 165, 221-232. Of two categories: Neal RM (1999). Regression
-    and classification using Gaussian process priors. Bayesian Statistics 6, 475-501, section 5.
+    and classification using Gaussian process priors. Bayesian Statistics 6, 475-501.
     Use for imputation: Munoz J et al. (2023). Multiple imputation of incomplete multilevel data
     using Heckman selection models. arXiv 2301.05043.
     """
 
     name: ClassVar[str] = "2l.heckman"
     summary: ClassVar[str] = "two-level selection model, values missing not at random"
-    source: ClassVar[str] = "Heckman (1979); van Hasselt (2011)"
+    source: ClassVar[str] = "Heckman (1979); van Hasselt (2011); Neal (1999)"
     restart_iter: ClassVar[int] = 100
 
     def read(self, target: Target) -> tuple[Any, Any]:

@@ -148,7 +148,8 @@ def suggest(
     mnar
         Columns whose values have to do with being missing, with what predicts their being
         observed but not their value: ``{"weight": {"selection": ["time"]}}``. They are
-        imputed by the selection model ``2l.heckman``.
+        imputed by the selection model ``2l.heckman``; what predicts it is imputed where it is
+        incomplete.
     family
         Table of default methods, ``"gibbs"`` or ``"micemd"``.
     levels

@@ -1,6 +1,6 @@
 """Imputation models that support an analysis model, target by target, with reasons."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -75,7 +75,7 @@ class Helper:
         self.advice: list[str] = []
         self.left_out: dict[tuple[str, str], list[str]] = {}
         """What gives room, terms without it, and the targets that would have them."""
-        self.mnar: Mapping[str, Any] = {}
+        self.mnar: dict[str, list[str]] = {}
         self.sources: dict[str, set[str]] = {}
         """What computed columns are computed from."""
         self.aids: list[str] = []
@@ -97,11 +97,16 @@ class Helper:
             if n not in (*wanted, *ids, *constant) and c.level and c.kind not in ("id", "time")
         ]
         if auxiliary != "auto":
-            asked = [auxiliary] if isinstance(auxiliary, str) else list(auxiliary)
+            asked = _listed(auxiliary)
             check_names(asked, columns, "E27", "auxiliary: {} not in data")
             free = [name for name in asked if name not in wanted]
         check_names(mnar, columns, "E27", "mnar: {} not in data")
-        self.mnar = mnar
+        self.mnar = {name: _listed(roles.get("selection", ())) for name, roles in mnar.items()}
+        for name, chosen in self.mnar.items():
+            check_names(chosen, columns, "E27", f"mnar[{name!r}]: {{}} not in data")
+            if name in chosen:
+                message = f"mnar: {name!r} cannot predict whether it is observed"
+                raise ModelError("E17", f"{message}; name other columns")
         self.sources = {n: self._ingredients(rule) for n, rule in self.relations.items()}
         incomplete = [n for n, c in columns.items() if c.missing.any() and c.level]
         within, between = relevance(self.frame, self.groups, incomplete)
@@ -110,6 +115,9 @@ class Helper:
         least = mincor if auxiliary == "auto" else -1.0
         self.useful = useful.where(useful > least)
         needed = [n for n in wanted if n in incomplete]
+        for name, chosen in self.mnar.items():
+            if name in needed:
+                needed += [n for n in chosen if n in incomplete and n not in needed]
         for name in needed:
             behind = self.sources.get(name, ())
             needed += [n for n in behind if n in incomplete and n not in needed]
@@ -284,13 +292,7 @@ class Helper:
 
     def _selection(self, target: str, row: _Row) -> None:
         """Write the roles of a selection model."""
-        chosen = list(self.mnar[target].get("selection", ()))
-        check_names(chosen, self.frame.columns, "E27", f"mnar[{target!r}]: {{}} not in data")
-        if target in chosen:
-            raise ModelError(
-                "E17",
-                f"mnar: {target!r} cannot predict whether it is observed; name other columns",
-            )
+        chosen = self.mnar[target]
         roles = dict.fromkeys(self.frame.columns, "none") | {self.clusters.name: "cluster"}
         plain = {quote(name): name for name in self.frame.columns}
         for term, reason in row.fixed.items():
@@ -350,3 +352,8 @@ class Helper:
             )
         if not self.targets and not self.relations:
             say("nothing is missing that the analysis needs")
+
+
+def _listed(names: str | Iterable[str]) -> list[str]:
+    """Return one name or several as a list."""
+    return [names] if isinstance(names, str) else list(names)

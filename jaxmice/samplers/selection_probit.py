@@ -6,13 +6,13 @@
 d and e standard normal with correlation rho_j. Effects are normal, ``a_j ~ N(0, Psi_S)`` and
 ``(b_j, atanh rho_j - their mean) ~ N(0, Psi_O)``.
 
-Given latent variables a chain would hardly move along the correlation. They are integrated
-out: a row counts with its bivariate probability. The log-likelihood of every cluster is close
-to a parabola, under which effects and their means are normal given the rest; a step goes
-some way round an ellipse between where it stands and a draw from that normal distribution, and
-Metropolis' rule makes up for the difference to the likelihood itself (Neal 1999, Bayesian
-Statistics 6, 475-501, section 5; the ellipse as in Murray, Adams and MacKay 2010, AISTATS 9,
-541-548). All clusters propose and decide at once, each for itself.
+Latent variables would tie a chain to its correlations. They are integrated out: a row counts
+with its bivariate probability. The log-likelihood of a cluster is close to a parabola, and were
+it one, effects and their means would be normal given the rest. A step goes some way round an
+ellipse, from where it stands towards a draw from that normal distribution, and is accepted by
+Metropolis' rule for what the likelihood differs from the parabola (Neal 1999, Bayesian
+Statistics 6, 475-501; Murray, Adams and MacKay 2010, AISTATS 9, 541-548, section 1). All
+clusters propose and decide at once, each for itself.
 """
 
 from collections.abc import Iterator

@@ -58,6 +58,22 @@ def objective(
     return (ridge + (theta[5] / se.ATANH_RHO_DEVIATION) ** 2) / 2 - total
 
 
+@pytest.mark.parametrize(
+    ("rho", "error"), [(-0.3, 1e-12), (0.9, 1e-12), (0.99, 1e-9), (0.9999, 1e-4)]
+)
+def test_excess_is_that_of_a_bivariate_probability(rho: float, error: float) -> None:
+    h, k = (grid.ravel() for grid in np.meshgrid(np.linspace(-3, 3, 7), np.linspace(-2.9, 3.1, 9)))
+    # Plackett's identity, in steps that are small where the correlation is near one.
+    nodes, weights = np.polynomial.legendre.leggauss(2000)
+    t = np.arcsin(rho) * (nodes[:, None] + 1) / 2
+    density = np.exp(-(h**2 + k**2 - 2 * h * k * np.sin(t)) / (2 * np.cos(t) ** 2))
+    expected = np.arcsin(rho) * (weights @ density) / (4 * np.pi)
+    np.testing.assert_allclose(se.excess(h, k, jnp.asarray(rho)), expected, rtol=0, atol=error)
+    both = stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]])
+    found = stats.norm.cdf(h) * stats.norm.cdf(k) + expected
+    np.testing.assert_allclose(found, both.cdf(np.stack([h, k], axis=1)), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_fits_are_those_of_one_optimiser_per_cluster(binary: bool) -> None:
     x, y, seen = simulate(binary=binary)

@@ -90,6 +90,17 @@ def test_dummies_and_selection() -> None:
             jm.setup(data[["g", "x", "y"]], {"y": method}, cluster=cluster)
 
 
+def test_an_incomplete_column_that_predicts_selection_is_imputed_too() -> None:
+    data = two_level(("y",))
+    data.loc[data.index % 7 == 0, "w"] = np.nan
+    chosen = jm.suggest(data, "g", "y ~ x + (1 | g)", auxiliary=[], mnar={"y": {"selection": "w"}})
+    assert chosen.method["w"]
+    assert chosen.predictor_matrix.loc["y", "w"] == -3
+    assert chosen.predictor_matrix.loc["w", "y"] != 0
+    with pytest.raises(jm.errors.ModelError, match=r"E27: mnar\['y'\]: 'v' not in data"):
+        jm.suggest(data, "g", "y ~ x + (1 | g)", mnar={"y": {"selection": ["v"]}})
+
+
 def test_what_predicts_selection_is_shown_with_its_associations() -> None:
     """Partial correlations are those of regressions with one dummy for every cluster."""
     sm = pytest.importorskip("statsmodels.formula.api")
