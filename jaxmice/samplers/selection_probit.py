@@ -17,6 +17,7 @@ clusters propose and decide at once, each for itself.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -24,7 +25,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators import selection as se
-from jaxmice.linalg import cluster_sums, draw_normal, solve_lower, to_rows
+from jaxmice.linalg import (
+    cholesky,
+    cluster_sums,
+    draw_normal,
+    eliminate,
+    solve_lower,
+    solve_lower_transposed,
+    to_rows,
+)
 from jaxmice.random import normals, uniforms, upper_tail
 from jaxmice.samplers import (
     latent,
@@ -79,6 +88,15 @@ class Priors(eqx.Module):
     """Of Psi_S."""
 
 
+class Means(NamedTuple):
+    """What the parabolas say of the means and fixed coefficients given the effects."""
+
+    information: Float[Array, "D D"]
+
+    lower: Float[Array, "D D"]
+    """Lower factor of the information with that of the prior."""
+
+
 def read(target: Target) -> Data:
     """Approximate the likelihood of every cluster."""
     target = replace(target, y=jnp.where(target.ry, target.y, 0))
@@ -112,6 +130,14 @@ def start(data: Data) -> Parameters:
     return Parameters(beta, lm.draw_b(jnp.zeros_like(sums.k), beta, root, one, sums)[1], root)
 
 
+def summarise(sums: Sums, priors: Priors) -> Means:
+    """Return what does not change from step to step."""
+    information = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest")
+    information = information.at[len(sums.k) :, len(sums.k) :].add(sums.S)
+    held = jnp.where(sums.x_live, priors.beta_precision, 1)
+    return Means(information, cholesky(information + jnp.diag(held)))
+
+
 def run(
     key: Key[Array, ""],
     parameters: Parameters,
@@ -120,15 +146,17 @@ def run(
     n_steps: Int[Array, ""],
 ) -> Parameters:
     """Take some steps; arguments as for `selection_mixed.run`."""
-    shapes = jnp.concatenate([each[1] for each in _covariances(data.parabolas, priors)])
+    sums = data.parabolas
+    shapes = jnp.concatenate([each[1] for each in _covariances(sums, priors)])
+    means = summarise(sums, priors)
 
     def one(
         counter: Int[Array, ""], noise: lm.Noise, state: tuple[Parameters, Float[Array, " J"]]
     ) -> tuple[Parameters, Float[Array, " J"]]:
-        return step(key, counter, noise, *state, data, priors)
+        return step(key, counter, noise, *state, data, priors, means)
 
     state = parameters, log_likelihood(parameters.beta, parameters.b, data.target)
-    return lm.in_batches(key, shapes, data.parabolas, one, state, n_steps)[0]
+    return lm.in_batches(key, shapes, sums, one, state, n_steps)[0]
 
 
 def step(
@@ -139,6 +167,7 @@ def step(
     value: Float[Array, " J"],
     data: Data,
     priors: Priors,
+    means: Means,
 ) -> tuple[Parameters, Float[Array, " J"]]:
     """Move effects, means and covariances once; return them with the log-likelihoods.
 
@@ -150,15 +179,15 @@ def step(
         Standard draws.
     before, value
         Where the chain stands, and the log-likelihood of every cluster there.
-    data, priors
-        The rows, and the priors.
+    data, priors, means
+        The rows, the priors, and what the parabolas say of the means given the effects.
     """
     J = len(value)
     # The means first, then the clusters: empty clusters that fill up the shape move no number.
     u = uniforms(key, counter + RECENTRE, (J + 1, 2), value.dtype)
     angle, bar = jnp.pi / 2 * u[:, 0], jnp.log(u[:, 1])
     b, value = move_effects(noise.b, angle[1:], bar[1:], before, value, data)
-    beta, value = move_means(noise.beta, angle[0], bar[0], before.beta, b, value, data, priors)
+    beta, value = move_means(noise.beta, angle[0], bar[0], before.beta, b, value, data, means)
     z = normals(key, counter + RECENTRE + 1, beta.shape, beta.dtype)
     beta, b = recentre(z, beta, b, before.root_psi, data.parabolas, priors)
     root = draw_root_psi(noise, b, before.root_psi, data.parabolas, priors)
@@ -178,20 +207,32 @@ def move_effects(
     ``bar`` is the logarithm of a uniform variate; arguments else as for `step`.
     """
     sums, beta, root = data.parabolas, before.beta, before.root_psi
-    one, exists = jnp.ones((), root.dtype), sums.z_live[:, None] & sums.cluster_live
-    none = replace(sums, k=lm.fitted(beta, sums))
-    mean, _ = lm.draw_b(jnp.zeros_like(z), beta, root, one, sums)
-    width, _ = lm.draw_b(z, beta, root, one, none)
+    # In whitened coordinates, b = L eta, as `linear_mixed.draw_b`.
+    V = lm.projected_root(root, sums)
+    rest = sums.k - lm.fitted(beta, sums)
+    precision = jnp.eye(len(z), dtype=z.dtype)[:, :, None] + _products(V, V)
+    shift = _products(V, rest[:, None])
+    lower, half = eliminate(precision, shift)
+    mean, width = jnp.swapaxes(
+        solve_lower_transposed(lower, jnp.concatenate([half, z[:, None]], axis=1)), 0, 1
+    )
     eta = solve_lower(root, before.b)
     trial = _round(angle, eta, mean, width)
+    exists = sums.z_live[:, None] & sums.cluster_live
     b = jnp.where(exists, jnp.matmul(root, trial, precision="highest"), 0)
     new = log_likelihood(beta, b, data.target)
 
     def parabola(eta: Float[Array, "Q J"]) -> Float[Array, " J"]:
-        return -jnp.sum(lm.misfit(eta, beta, root, sums) ** 2, axis=0) / 2
+        image = _products(jnp.swapaxes(V, 0, 1), eta[:, None])[:, 0]
+        return jnp.sum(eta * shift[:, 0] - image**2 / 2, axis=0)
 
     moves = bar < new - value - (parabola(trial) - parabola(eta))
     return jnp.where(moves, b, before.b), jnp.where(moves, new, value)
+
+
+def _products(left: Float[Array, "k a J"], right: Float[Array, "k c J"]) -> Float[Array, "a c J"]:
+    """Return the products of columns of two matrices in every cluster."""
+    return sum(a[:, None] * c[None] for a, c in zip(left, right, strict=True))
 
 
 def move_means(
@@ -202,22 +243,20 @@ def move_means(
     b: Float[Array, "Q J"],
     value: Float[Array, " J"],
     data: Data,
-    priors: Priors,
+    means: Means,
 ) -> tuple[Float[Array, " D"], Float[Array, " J"]]:
     """Move the means and the fixed coefficients given the effects: all clusters alike."""
     sums = data.parabolas
-    one, zero = jnp.ones((), b.dtype), jnp.zeros_like(beta)
     rest = sums.k - jnp.einsum("ikj,ij->kj", sums.root, b, precision="highest")
-    given = replace(sums, k=rest)
-    none = jnp.zeros_like(sums.root[..., 0])
-    precision, shift, held = lm.beta_equations(none, one, given, _all_means(priors))
-    mean = draw_normal(zero, precision, shift, held)
-    trial = _round(angle, beta, mean, draw_normal(z, precision, zero, held))
-    trial = jnp.where(sums.x_live, trial, 0)
+    shift = jnp.einsum("kaj,kj->a", sums.K, rest, precision="highest").at[len(b) :].add(sums.s)
+    half = solve_lower(means.lower, shift[:, None])
+    both = jnp.concatenate([half, z[:, None]], axis=1)
+    mean, width = solve_lower_transposed(means.lower, both).T
+    trial = jnp.where(sums.x_live, _round(angle, beta, mean, width), 0)
     new = log_likelihood(trial, b, data.target)
 
     def parabola(beta: Float[Array, " D"]) -> Float[Array, ""]:
-        square = jnp.matmul(precision, beta, precision="highest") - held * beta
+        square = jnp.matmul(means.information, beta, precision="highest")
         return jnp.sum(beta * (shift - square / 2))
 
     moves = bar < jnp.sum(new - value) - (parabola(trial) - parabola(beta))
@@ -275,11 +314,6 @@ def _covariances(
         yield at, lm.psi_shapes(own, prior), own, prior
 
 
-def _all_means(priors: Priors) -> lm.Prior:
-    """Return the prior of all means and fixed coefficients."""
-    return replace(priors.selection, beta_precision=priors.beta_precision)
-
-
 def _round(
     angle: Float[Array, "*J"],
     at: Float[Array, "k *J"],
@@ -299,18 +333,19 @@ def log_likelihood(
 ) -> Float[Array, " J"]:
     """Return the log-likelihood of every cluster.
 
-    A row that contradicts the parameters counts with a probability of some rounding errors.
+    Single precision is enough for the probability of a row. One that all but contradicts the
+    correlation counts with some rounding errors of what it would be without.
     """
     assert target.selection is not None
-    rho, a, m = correlation_and_means(beta, b, target)
-    side = jnp.where(target.y > 0.5, 1, -1)
-    both = upper_tail(-a) * upper_tail(-side * m) + side * se.excess(a, m, rho)
-    limits = jnp.finfo(m.dtype)
-    p = jnp.where(
-        target.ry, jnp.maximum(both, 64 * limits.eps), jnp.maximum(upper_tail(a), limits.tiny)
-    )
+    parts = correlation_and_means(beta, b, target)
+    rho, a, m = (part.astype(jnp.float32) for part in parts)
+    limits, side = jnp.finfo(jnp.float32), jnp.where(target.y > 0.5, 1, -1)
+    apart = upper_tail(-a) * upper_tail(-side * m)
+    both = jnp.maximum(apart + side * se.excess(a, m, rho), 64 * limits.eps * apart)
+    p = jnp.maximum(jnp.where(target.ry, both, upper_tail(a)), limits.tiny)
     live = (target.ry | target.selection.hidden) & target.layout.row_live
-    return cluster_sums(jnp.where(live, jnp.log(p), 0)[None], target.layout)[0]
+    row = jnp.where(live, jnp.log(p), 0).astype(target.y.dtype)
+    return cluster_sums(row[None], target.layout)[0]
 
 
 def correlation_and_means(
