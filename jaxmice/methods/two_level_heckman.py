@@ -11,7 +11,6 @@ from jaxmice.methods._two_level import TwoLevelGibbs, all_random
 from jaxmice.samplers import selection_mixed, selection_probit
 from jaxmice.target import Target
 
-
 BINARY_ITER = 200
 """Steps from a fresh start for two categories: variances of small clusters take long."""
 
