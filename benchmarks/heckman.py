@@ -1,8 +1,8 @@
 """Time of the two-level selection model on data of the published size.
 
-``python -m benchmarks.heckman`` imputes continuous data as in A6, m = 10, by `2l.heckman`, once in
-a process that finds nothing compiled and ``--times`` more, and prints wall and processor seconds
-of the best. ``--write`` writes ``benchmarks/results/heckman.md``.
+``python -m benchmarks.heckman`` imputes numbers as in A6 and two categories as in A7, m = 10, by
+`2l.heckman`, once in a process that finds nothing compiled and ``--times`` more, and prints wall and
+processor seconds of the best. ``--write`` writes ``benchmarks/results/heckman.md``.
 """
 
 import argparse
@@ -24,11 +24,12 @@ SIZES = {(100, 1000): (3.0, 152.6), (10, 1000): (0.5, 16.7)}
 """Bar of the wall seconds after compilation on two cores, and the published seconds."""
 
 
-def data(clusters: int, rows: int) -> pd.DataFrame:
-    """Return one data set as in A6."""
+def data(clusters: int, rows: int, *, binary: bool) -> pd.DataFrame:
+    """Return one data set as in A6, or as in A7."""
     made = simulate(Setting(clusters, rows, RHO), 1, np.random.default_rng(1))
     frame = pd.DataFrame(made.x[0], columns=["x1", "x2", "x3"])
-    return frame.assign(cluster=made.cluster, y=np.where(made.seen[0], made.y[0], np.nan))
+    y = (made.y[0] > 0).astype(float) if binary else made.y[0]
+    return frame.assign(cluster=made.cluster, y=np.where(made.seen[0], y, np.nan))
 
 
 def measure(frame: pd.DataFrame, method: str, times: int) -> tuple[float, float, float]:
@@ -70,20 +71,22 @@ def main() -> None:
         "",
         made_by("python -m benchmarks.heckman") + ".",
         "",
-        f"`{arguments.method}`, continuous data as in A6, correlation {RHO}, m = {M}, one "
-        f"iteration; best of {arguments.times} runs after the first. Load of the machine before "
-        f"(processes that run or wait): {load:.1f}. Published: `2l.2stage.heckman` of R's micemd, "
-        "Munoz et al. (2023).",
+        f"`{arguments.method}`, numbers as in A6 and two categories as in A7, correlation {RHO}, "
+        f"m = {M}, one iteration; best of {arguments.times} runs after the first. Load of the "
+        f"machine before (processes that run or wait): {load:.1f}. Published: "
+        "`2l.2stage.heckman` of R's micemd for numbers, Munoz et al. (2023).",
         "",
-        "| clusters x rows | wall, s | bar | processor, s | compiling, cpu s | published, s |",
-        "|---|---|---|---|---|---|",
+        "| kind | clusters x rows | wall, s | bar | processor, s | compiling, cpu s | published, s |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for (clusters, rows), (bar, published) in SIZES.items():
-        wall, cpu, compilation = measure(data(clusters, rows), arguments.method, arguments.times)
-        lines.append(
-            f"| {clusters} x {rows:,} | {wall:.2f} | {bar:g} | {cpu:.2f} | {compilation:.1f} "
-            f"| {published} |"
-        )
+    for kind in ("numbers", "two categories"):
+        for (clusters, rows), (bar, published) in SIZES.items():
+            frame = data(clusters, rows, binary=kind != "numbers")
+            wall, cpu, compilation = measure(frame, arguments.method, arguments.times)
+            lines.append(
+                f"| {kind} | {clusters} x {rows:,} | {wall:.2f} | {bar:g} | {cpu:.2f} "
+                f"| {compilation:.1f} | {published if kind == 'numbers' else ''} |"
+            )
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.write:
