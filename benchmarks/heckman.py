@@ -1,8 +1,8 @@
 """Time of the two-level selection model on data of the published size.
 
 ``python -m benchmarks.heckman`` imputes numbers as in A6 and two categories as in A7, m = 10, by
-`2l.heckman`, once in a process that finds nothing compiled and ``--times`` more, and prints wall and
-processor seconds of the best. ``--write`` writes ``benchmarks/results/heckman.md``.
+`2l.heckman`, once in a process that finds nothing compiled and ``--times`` more, and prints wall
+and processor seconds of the best. ``--write`` writes ``benchmarks/results/heckman.md``.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main() -> None:
         f"machine before (processes that run or wait): {load:.1f}. Published: "
         "`2l.2stage.heckman` of R's micemd for numbers, Munoz et al. (2023).",
         "",
-        "| kind | clusters x rows | wall, s | bar | processor, s | compiling, cpu s | published, s |",
+        "| y | clusters x rows | wall, s | bar | processor, s | compiling, cpu s | published, s |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind in ("numbers", "two categories"):
