@@ -33,7 +33,8 @@ class SelectionProbit(Case):
         "effects from their marginal law",
         "hidden rows are missing at random",
     )
-    thin = 10
+    thin = 20
+    n_draws = 31
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sp.Parameters, Values]:
         """Draw parameters, all values and which are selected."""
