@@ -280,8 +280,8 @@ def step(
     of_d = jnp.concatenate([cross[:p], square])
     of_y = of_y.at[p].set(cross[-1])
     sums = outcome_sums(data, of_d, of_y)
-    noises, spread = noise[0], priors.spread
-    outcome = lmc.step(key, counter, noises, state.outcome, sums, priors.outcome, spread)
+    before, prior = state.outcome, priors.outcome
+    outcome = lmc.step(key, counter, noise[0], before, sums, prior, priors.spread)
     return Parameters(selection, outcome)
 
 
