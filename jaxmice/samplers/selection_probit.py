@@ -3,8 +3,9 @@
     s_ij = x_ij' alpha + z_ij' a_j + d_ij,    y_ij is observed where s_ij > 0,
     y_ij = 1 where x_ij' beta + z_ij' b_j + e_ij > 0, otherwise 0,
 
-d and e standard normal with correlation rho_j. Effects are normal, ``a_j ~ N(0, Psi_S)`` and
-``(b_j, atanh rho_j - their mean) ~ N(0, Psi_O)``.
+d and e standard normal with correlation rho_j. Effects are normal, ``(b_j, a_j, atanh rho_j -
+their mean) ~ N(0, Psi)``. Those of s and y are correlated: where clusters with few values tend
+to have low ones, independent effects would take that for a correlation of the residuals.
 
 Latent variables would tie a chain to its correlations. They are integrated out: a row counts
 with its bivariate probability. The log-likelihood of a cluster is close to a parabola, and were
@@ -15,13 +16,11 @@ Statistics 6, 475-501; Murray, Adams and MacKay 2010, AISTATS 9, 541-548, sectio
 clusters propose and decide at once, each for itself.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators import selection as se
@@ -44,9 +43,9 @@ from jaxmice.samplers import (
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
-ATANH_RHO_DEVIATION = 1.0
-"""Deviation of the normal prior of the mean of atanh rho, and scale of the half-t prior of its
-spread: the correlation is close to uniform."""
+MEAN_DEVIATION, SPREAD_SCALE = 1.0, 0.5
+"""Deviation of the normal prior of the mean of atanh rho, which makes a typical correlation all
+but uniform; scale of the half-t prior of its spread over clusters."""
 
 RECENTRE = lm.COUNTERS // 8
 """First counter, inside a step, of draws besides those that `linear_mixed` makes."""
@@ -72,20 +71,7 @@ class Parameters(eqx.Module):
     """Effects of every cluster, those without an observed row included."""
 
     root_psi: Float[Array, "Q Q"]
-    """Lower factor of their covariance; Psi_O and Psi_S interleaved."""
-
-
-class Priors(eqx.Module):
-    """Priors of the means, and of the two covariances."""
-
-    beta_precision: Float[Array, " D"]
-    """Of all means and fixed coefficients."""
-
-    outcome: lm.Prior
-    """Of Psi_O."""
-
-    selection: lm.Prior
-    """Of Psi_S."""
+    """Lower factor of their covariance Psi."""
 
 
 class Means(NamedTuple):
@@ -104,21 +90,21 @@ def read(target: Target) -> Data:
     return Data(target, replace(sums, penalty=jnp.zeros_like(sums.penalty)))
 
 
-def make_priors(data: Data) -> Priors:
-    """Return the priors: those of a probit regression for both equations.
+def make_priors(data: Data) -> lm.Prior:
+    """Return the prior: that of a probit regression for both equations.
 
-    The mean of atanh rho is normal with deviation 1, its spread half-t of scale 1.
+    The mean of atanh rho is normal with deviation 1, its spread half-t of scale 0.5.
     """
     prior, q = latent.make_prior(data.target), len(data.target.z_live)
-    assert prior.half_t is not None
-    own, rho = prior.beta_precision, jnp.full((2,), ATANH_RHO_DEVIATION, prior.half_t.dtype)
-    outcome = replace(
+    own, half_t = prior.beta_precision, prior.half_t
+    assert half_t is not None
+    rho, spread = jnp.full((2,), MEAN_DEVIATION**-2), jnp.full((2,), SPREAD_SCALE)
+    return replace(
         prior,
-        psi_scale=jnp.zeros((q + 1, q + 1), own.dtype),
-        half_t=jnp.append(prior.half_t, rho[0]),
+        beta_precision=jnp.concatenate([own[:q], own[:q], rho, own[q:], own[q:]]).astype(own.dtype),
+        psi_scale=jnp.zeros((2 * q + 2, 2 * q + 2), own.dtype),
+        half_t=jnp.concatenate([half_t, half_t, spread]).astype(own.dtype),
     )
-    every = jnp.concatenate([own[:q], own[:q], rho**-2, own[q:], own[q:]])
-    return Priors(every, outcome, prior)
 
 
 def start(data: Data) -> Parameters:
@@ -130,11 +116,11 @@ def start(data: Data) -> Parameters:
     return Parameters(beta, lm.draw_b(jnp.zeros_like(sums.k), beta, root, one, sums)[1], root)
 
 
-def summarise(sums: Sums, priors: Priors) -> Means:
+def summarise(sums: Sums, prior: lm.Prior) -> Means:
     """Return what does not change from step to step."""
     information = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest")
     information = information.at[len(sums.k) :, len(sums.k) :].add(sums.S)
-    held = jnp.where(sums.x_live, priors.beta_precision, 1)
+    held = jnp.where(sums.x_live, prior.beta_precision, 1)
     return Means(information, cholesky(information + jnp.diag(held)))
 
 
@@ -142,18 +128,17 @@ def run(
     key: Key[Array, ""],
     parameters: Parameters,
     data: Data,
-    priors: Priors,
+    prior: lm.Prior,
     n_steps: Int[Array, ""],
 ) -> Parameters:
     """Take some steps; arguments as for `selection_mixed.run`."""
     sums = data.parabolas
-    shapes = jnp.concatenate([each[1] for each in _covariances(sums, priors)])
-    means = summarise(sums, priors)
+    shapes, means = lm.psi_shapes(sums, prior), summarise(sums, prior)
 
     def one(
         counter: Int[Array, ""], noise: lm.Noise, state: tuple[Parameters, Float[Array, " J"]]
     ) -> tuple[Parameters, Float[Array, " J"]]:
-        return step(key, counter, noise, *state, data, priors, means)
+        return step(key, counter, noise, *state, data, prior, means)
 
     state = parameters, log_likelihood(parameters.beta, parameters.b, data.target)
     return lm.in_batches(key, shapes, sums, one, state, n_steps)[0]
@@ -166,7 +151,7 @@ def step(
     before: Parameters,
     value: Float[Array, " J"],
     data: Data,
-    priors: Priors,
+    prior: lm.Prior,
     means: Means,
 ) -> tuple[Parameters, Float[Array, " J"]]:
     """Move effects, means and covariances once; return them with the log-likelihoods.
@@ -179,8 +164,8 @@ def step(
         Standard draws.
     before, value
         Where the chain stands, and the log-likelihood of every cluster there.
-    data, priors, means
-        The rows, the priors, and what the parabolas say of the means given the effects.
+    data, prior, means
+        The rows, the prior, and what the parabolas say of the means given the effects.
     """
     J = len(value)
     # The means first, then the clusters: empty clusters that fill up the shape move no number.
@@ -189,8 +174,9 @@ def step(
     b, value = move_effects(noise.b, angle[1:], bar[1:], before, value, data)
     beta, value = move_means(noise.beta, angle[0], bar[0], before.beta, b, value, data, means)
     z = normals(key, counter + RECENTRE + 1, beta.shape, beta.dtype)
-    beta, b = recentre(z, beta, b, before.root_psi, data.parabolas, priors)
-    root = draw_root_psi(noise, b, before.root_psi, data.parabolas, priors)
+    root, sums = before.root_psi, data.parabolas
+    beta, b = recentre(z, beta, b, root, sums, prior)
+    root = lm.draw_root_psi(noise.gammas, noise.psi, b, root, sums, prior)
     return Parameters(beta, b, root), value
 
 
@@ -269,7 +255,7 @@ def recentre(
     b: Float[Array, "Q J"],
     root_psi: Float[Array, "Q Q"],
     sums: Sums,
-    priors: Priors,
+    prior: lm.Prior,
 ) -> tuple[Float[Array, " D"], Float[Array, "Q J"]]:
     """Draw the means given what coefficients the clusters have, which stay as they are."""
     Q = len(b)
@@ -277,41 +263,11 @@ def recentre(
     own = jnp.where(exists, beta[:Q, None] + b, 0)
     inverse = solve_lower(root_psi, jnp.eye(Q, dtype=b.dtype))
     psi_inverse = jnp.matmul(inverse.T, inverse, precision="highest")
-    held = jnp.where(sums.z_live, priors.beta_precision[:Q], 1)
+    held = jnp.where(sums.z_live, prior.beta_precision[:Q], 1)
     precision = jnp.sum(sums.cluster_live) * psi_inverse + jnp.diag(held)
     shift = jnp.matmul(psi_inverse, jnp.sum(own, axis=1), precision="highest")
     mean = jnp.where(sums.z_live, draw_normal(z[:Q], precision, shift, held), 0)
     return beta.at[:Q].set(mean), jnp.where(exists, own - mean[:, None], 0)
-
-
-def draw_root_psi(
-    noise: lm.Noise,
-    b: Float[Array, "Q J"],
-    root_psi: Float[Array, "Q Q"],
-    sums: Sums,
-    priors: Priors,
-) -> Float[Array, "Q Q"]:
-    """Draw the factors of Psi_O and Psi_S given the effects."""
-    root, first = jnp.eye(len(b), dtype=b.dtype), 0
-    for at, shapes, own, prior in _covariances(sums, priors):
-        square, n = np.ix_(at, at), first + len(shapes)
-        gammas, normals = noise.gammas[first:n], noise.psi[square]
-        drawn = lm.draw_root_psi(gammas, normals, b[at], root_psi[square], own, prior)
-        root, first = root.at[square].set(drawn), n
-    return root
-
-
-def _covariances(
-    sums: Sums, priors: Priors
-) -> Iterator[tuple[np.ndarray, Float[Array, " g"], Sums, lm.Prior]]:
-    """Yield for Psi_O and Psi_S where they are, shapes of gammas, and what draws them."""
-    q = len(sums.k) // 2 - 1
-    for at, prior in (
-        (np.r_[:q, 2 * q + 1], priors.outcome),
-        (np.r_[q : 2 * q], priors.selection),
-    ):
-        own = replace(sums, z_live=sums.z_live[at])
-        yield at, lm.psi_shapes(own, prior), own, prior
 
 
 def _round(

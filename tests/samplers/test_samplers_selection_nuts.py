@@ -96,7 +96,21 @@ def model(y: jax.Array, selected: jax.Array) -> None:
 
 def probit_model(y: jax.Array, selected: jax.Array) -> None:
     """Write the model of two categories down once more, with d sampled row by row."""
-    mean_s, mean_y, atanh_rho = means(*effects())
+    normal = dist.Normal(0, EFFECTS_DEVIATION)
+    alpha: Any = numpyro.sample("alpha", normal.expand([2]).to_event(1))
+    beta: Any = numpyro.sample("beta", normal.expand([2]).to_event(1))
+    z: Any = numpyro.sample("z", dist.Normal(0, 1).expand([3, J]).to_event(2))
+    # Huang and Wand (2013): marginally uniform correlations, given deviations each half-t.
+    tau: Any = numpyro.sample("tau", dist.HalfNormal(1).mask(False).expand([3]).to_event(1))
+    lower: Any = numpyro.sample("lower", dist.LKJCholesky(3, 1.0))
+    inverse = jnp.linalg.inv(lower @ lower.T)
+    # Of the density of Psi, in place of the uniform one of correlation matrices.
+    log_det = 2 * jnp.sum(jnp.log(jnp.diag(lower)))
+    rate = 2 * jnp.diag(inverse) / tau**2 + HALF_T**-2
+    numpyro.factor("psi", -4 * log_det - 5 * jnp.sum(jnp.log(tau)) - 2.5 * jnp.sum(jnp.log(rate)))
+    effects_ = tau[:, None] * (lower @ z)
+    b, a, g = (numpyro.deterministic(n, e) for n, e in zip("bag", effects_, strict=True))
+    mean_s, mean_y, atanh_rho = means(alpha, beta, a, b, g)
     u: Any = numpyro.sample("u", dist.Uniform(0, 1).expand([len(y)]).to_event(1))
     # Given that s is positive, d is normal and above -mean_s.
     d = -ndtri(u * ndtr(mean_s))

@@ -13,11 +13,14 @@ from benchmarks.calibration import two_level as tl
 from benchmarks.calibration.case import Case, Made
 from benchmarks.calibration.cases import linear_mixed
 from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, rows
-from jaxmice.samplers import selection_probit as sp
+from jaxmice.samplers import linear_mixed as lm, selection_probit as sp
 
 Q = 2 * tl.Q + 2
-OF_Y, OF_S = np.r_[: tl.Q, Q - 1], np.r_[tl.Q : 2 * tl.Q]
-"""Where the effects of y with atanh rho, and those of s, are among all; one more is unused."""
+OF_Y, OF_S, LIVE = np.r_[: tl.Q], np.r_[tl.Q : 2 * tl.Q], np.r_[: Q - 2, Q - 1]
+"""Where the effects of y, of s and, with atanh rho, all that are used are."""
+
+PSI_DF = Q + 4
+"""Of the inverse-Wishart prior, for one dimension less."""
 
 Values = tuple[Float[Array, " n"], Bool[Array, " n"]]
 
@@ -38,16 +41,14 @@ class SelectionProbit(Case):
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sp.Parameters, Values]:
         """Draw parameters, all values and which are selected."""
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 4)
         live = np.r_[EXPLAINS[: tl.Q], SELECTS[: tl.Q], False, True]
         live = np.r_[live, EXPLAINS[tl.Q :], SELECTS[tl.Q :]]
         beta = jax.random.normal(keys[0], live.shape) * live
-        root = jnp.eye(Q)
-        root = root.at[np.ix_(OF_Y, OF_Y)].set(tl.draw_root_psi(keys[1], tl.PSI_DF + 1, tl.Q + 1))
-        root = root.at[np.ix_(OF_S, OF_S)].set(tl.draw_root_psi(keys[2]))
-        b = tl.draw_effects(keys[3], root).at[Q - 2].set(0)
+        root = jnp.eye(Q).at[np.ix_(LIVE, LIVE)].set(tl.draw_root_psi(keys[1], PSI_DF, Q - 1))
+        b = tl.draw_effects(keys[2], root).at[Q - 2].set(0)
         state = sp.Parameters(beta, b, root)
-        d, e = jax.random.normal(keys[4], (2, *tl.ROWS.cluster.shape))
+        d, e = jax.random.normal(keys[3], (2, *tl.ROWS.cluster.shape))
         mean_s, mean_y, rho = parts(state)
         y = mean_y + rho * d + jnp.sqrt(1 - rho**2) * e > 0
         return state, (y.astype(d.dtype), (mean_s + d > 0) & ~SYSTEMATIC)
@@ -73,9 +74,9 @@ class SelectionProbit(Case):
         target = dataclasses.replace(
             target, selection=dataclasses.replace(selection, hidden=hidden)
         )
-        data, priors = sp.read(target), make_priors(made)
+        data, prior = sp.read(target), make_prior(made)
         key_run, key_twin = jax.random.split(key)
-        after = sp.run(key_run, state, data, priors, n_steps)
+        after = sp.run(key_run, state, data, prior, n_steps)
         b = linear_mixed.marginal_effects(key_twin, after, data.parabolas, made)
         return eqx.tree_at(lambda s: s.b, after, b.at[Q - 2].set(0))
 
@@ -92,16 +93,18 @@ class SelectionProbit(Case):
         mean_s, mean_y, rho = parts(state)
         beta, b, root = state.beta, state.b, state.root_psi
         fixed_y, fixed_s = beta[Q : Q + tl.F], beta[Q + tl.F :]
-        of_y = tl.effect_quantities(
-            jnp.concatenate([beta[OF_Y[:-1]], fixed_y]), b[OF_Y], root[np.ix_(OF_Y, OF_Y)]
-        )
-        of_s = tl.effect_quantities(
-            jnp.concatenate([beta[OF_S], fixed_s]), b[OF_S], root[np.ix_(OF_S, OF_S)]
-        )
+        psi = root @ root.T
+
+        def of(at: np.ndarray, fixed: Array) -> dict[str, Array]:
+            own = jnp.linalg.cholesky(psi[np.ix_(at, at)])
+            return tl.effect_quantities(jnp.concatenate([beta[at], fixed]), b[at], own)
+
         log_p = log_ndtr((2 * values - 1) * mean_y)
         return {
-            **{f"s: {name}": value for name, value in of_s.items()},
-            **{f"y: {name}": value for name, value in of_y.items()},
+            **{f"s: {name}": value for name, value in of(OF_S, fixed_s).items()},
+            **{f"y: {name}": value for name, value in of(OF_Y, fixed_y).items()},
+            "correlation of s and y": psi[0, tl.Q] / jnp.sqrt(psi[0, 0] * psi[tl.Q, tl.Q]),
+            "log variance of atanh rho": jnp.log(psi[-1, -1]),
             **tl.value_quantities(values),
             "fixed slope of y": fixed_y[-1],
             "mean of atanh rho": beta[Q - 1],
@@ -124,13 +127,15 @@ def parts(state: sp.Parameters) -> tuple[Array, Array, Array]:
     return mean_s, mean_y, jnp.tanh(beta[Q - 1] + b[Q - 1])[tl.ROWS.cluster]
 
 
-def make_priors(made: Made) -> sp.Priors:
-    """Return the priors that values are drawn from."""
-    of_s = linear_mixed.make_prior(None)
-    of_y = dataclasses.replace(of_s, psi_df=of_s.psi_df + 1, psi_scale=jnp.eye(tl.Q + 1))
-    of_y = linear_mixed.wrong_prior(of_y, made)
-    precision = jnp.where(made("beta drops its prior"), 0, jnp.ones(Q + 2 * tl.F))
-    return sp.Priors(precision, of_y, of_s)
+def make_prior(made: Made) -> lm.Prior:
+    """Return the prior that values are drawn from."""
+    prior = dataclasses.replace(
+        linear_mixed.make_prior(None),
+        beta_precision=jnp.ones(Q + 2 * tl.F),
+        psi_df=jnp.asarray(float(PSI_DF)),
+        psi_scale=jnp.eye(Q),
+    )
+    return linear_mixed.wrong_prior(prior, made)
 
 
 CASES = (SelectionProbit(),)
