@@ -28,8 +28,9 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     equations correlate by :math:`\rho_j = \gamma_j / \sqrt{\xi_j + \gamma_j^2}`. A binary y is 1
     where its equation exceeds 0, with :math:`\xi_j + \gamma_j^2 = 1`. All coefficients of
     predictors that vary inside clusters, and :math:`\gamma_j` or, for a binary y,
-    :math:`\operatorname{atanh} \rho_j`, are normal over clusters. A missing value is drawn given
-    that it was not selected, from the extended skew-normal distribution that follows.
+    :math:`\operatorname{atanh} \rho_j`, are normal over clusters; those of the two equations
+    are correlated where y is binary. A missing value is drawn given that it was not selected,
+    from the extended skew-normal distribution that follows.
 
     Codes: 1 or 2 for predictors of both equations; -3 for the selection only; -4 for y only. At
     least one predictor should have code -3: without it the data tell selection from y by the

@@ -145,13 +145,16 @@ def by_nuts(of_rows: Any, y: np.ndarray, selected: np.ndarray) -> dict[str, np.n
         "alpha[1]": alpha[..., 1],
         "beta": beta[..., 0],
         "gamma": beta[..., 1],
-        "log tau_s": np.log(draws["tau_s"]),
         "log tau, y": np.log(draws["tau"][..., 0]),
-        "log tau, gamma": np.log(draws["tau"][..., 1]),
+        "log tau, gamma": np.log(draws["tau"][..., -1]),
     }
     if "precision" in draws:
+        values["log tau_s"] = np.log(draws["tau_s"])
         values["log precision"] = np.log(draws["precision"][..., 2])
         values["log_a"], values["log s0"] = draws["log_a"], np.log(draws["s0"])
+    else:
+        values["log tau_s"] = np.log(draws["tau"][..., 1])
+        values["correlation of s and y"] = draws["lower"][..., 1, 0]
     return quantities(draws["a"], draws["b"], draws["g"], values)
 
 
@@ -206,8 +209,7 @@ def by_gibbs(y: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
 def by_metropolis(y: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
     """Return draws of the parameters of two categories."""
     data = sp.read(as_seen(selected, y))
-    precision = jnp.full(6, EFFECTS_DEVIATION**-2)
-    after = by_chains(sp, data, sp.Priors(precision, prior(2, 2), prior(2, 1)))
+    after = by_chains(sp, data, prior(6, 4))
     # In the order: y, s, an unused one, atanh rho; fixed in y, fixed in s.
     deviation = np.sqrt(np.sum(after.root_psi**2, axis=2))
     values = {
@@ -218,6 +220,7 @@ def by_metropolis(y: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
         "log tau_s": np.log(deviation[:, 1]),
         "log tau, y": np.log(deviation[:, 0]),
         "log tau, gamma": np.log(deviation[:, 3]),
+        "correlation of s and y": after.root_psi[:, 1, 0] / deviation[:, 1],
     }
     return quantities(after.b[:, 1], after.b[:, 0], after.b[:, 3], values)
 
