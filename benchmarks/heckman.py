@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.acceptance.a6 import Setting, simulate
+from benchmarks.acceptance.selection import Setting, simulate
 from benchmarks.machine import made_by
 from jaxmice.errors import JaxMiceWarning
 
