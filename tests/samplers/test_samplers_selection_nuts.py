@@ -225,8 +225,8 @@ def by_metropolis(y: np.ndarray, selected: np.ndarray) -> dict[str, np.ndarray]:
     return quantities(after.b[:, 1], after.b[:, 0], after.b[:, 3], values)
 
 
-@pytest.mark.parametrize("binary", [False, True])
-def test_chains_and_nuts_agree(binary: bool) -> None:
+@pytest.mark.parametrize(("binary", "shift"), [(False, 0.25), (True, 0.35)])
+def test_chains_and_nuts_agree(binary: bool, shift: float) -> None:
     """Means and variances of all parameters, an empty cluster and a single row included."""
     y, selected = outcome()
     assert 0.3 < selected.mean() < 0.8
@@ -237,8 +237,8 @@ def test_chains_and_nuts_agree(binary: bool) -> None:
         nuts, chains = by_nuts(model, y, selected), by_gibbs(y, selected)
     pvalues = {name: moment_pvalues(nuts[name], chains[name]) for name in nuts}
     assert bonferroni(list(pvalues.values())) > FALSE_ALARM_RATE, pvalues
-    # The comparison can fail: a third of a standard deviation is seen.
+    # The comparison can fail: so many standard deviations are seen.
     assert (
-        moment_pvalues(nuts["gamma"] + 0.35 * nuts["gamma"].std(), chains["gamma"])[0]
+        moment_pvalues(nuts["gamma"] + shift * nuts["gamma"].std(), chains["gamma"])[0]
         < FALSE_ALARM_RATE
     )
