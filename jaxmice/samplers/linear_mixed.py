@@ -285,6 +285,21 @@ def beta_equations(
     return precision + jnp.diag(extra), shift, extra
 
 
+def effect_equations(
+    beta: Float[Array, " p"],
+    root_psi: Float[Array, "q q"],
+    sigma2: Float[Array, "*J"],
+    sums: Sums,
+) -> tuple[Float[Array, "q q J"], Float[Array, "q q J"], Float[Array, "q J"]]:
+    """Return R'L, and of the whitened effects the precision and its product with the mean."""
+    V = projected_root(root_psi, sums)
+    r = sums.k - fitted(beta, sums)
+    weight = 1 / sigma2
+    eye = jnp.eye(len(r), dtype=r.dtype)[:, :, None]
+    precision = eye + sum(row[:, None] * row[None] for row in V) * weight
+    return V, precision, sum(V[i] * r[i] for i in range(len(r))) * weight
+
+
 def draw_b(
     z: Float[Array, "q J"],
     beta: Float[Array, " p"],
@@ -300,12 +315,7 @@ def draw_b(
     q = root_psi.shape[0]
     if q == 0:
         return z, z
-    V = projected_root(root_psi, sums)
-    r = sums.k - fitted(beta, sums)
-    weight = 1 / sigma2
-    eye = jnp.eye(q, dtype=z.dtype)[:, :, None]
-    precision = eye + sum(row[:, None] * row[None] for row in V) * weight
-    shift = sum(V[i] * r[i] for i in range(q)) * weight
+    _, precision, shift = effect_equations(beta, root_psi, sigma2, sums)
     eta = draw_normal(z, precision, shift, least=[1.0] * q)
     b = _dot(eta, jnp.swapaxes(root_psi, 0, 1)[:, :, None])
     return eta, jnp.where(sums.z_live[:, None] & sums.cluster_live, b, 0)

@@ -193,12 +193,9 @@ def move_effects(
     ``bar`` is the logarithm of a uniform variate; arguments else as for `step`.
     """
     sums, beta, root = data.parabolas, before.beta, before.root_psi
-    # In whitened coordinates, b = L eta, as `linear_mixed.draw_b`.
-    V = lm.projected_root(root, sums)
-    rest = sums.k - lm.fitted(beta, sums)
-    precision = jnp.eye(len(z), dtype=z.dtype)[:, :, None] + _products(V, V)
-    shift = _products(V, rest[:, None])
-    lower, half = eliminate(precision, shift)
+    # In whitened coordinates, b = L eta.
+    V, precision, shift = lm.effect_equations(beta, root, jnp.ones((), z.dtype), sums)
+    lower, half = eliminate(precision, shift[:, None])
     mean, width = jnp.swapaxes(
         solve_lower_transposed(lower, jnp.concatenate([half, z[:, None]], axis=1)), 0, 1
     )
@@ -209,16 +206,11 @@ def move_effects(
     new = log_likelihood(beta, b, data.target)
 
     def parabola(eta: Float[Array, "Q J"]) -> Float[Array, " J"]:
-        image = _products(jnp.swapaxes(V, 0, 1), eta[:, None])[:, 0]
-        return jnp.sum(eta * shift[:, 0] - image**2 / 2, axis=0)
+        image = sum((V[:, i] * eta[i] for i in range(len(eta))), jnp.zeros_like(eta))
+        return jnp.sum(eta * shift - image**2 / 2, axis=0)
 
     moves = bar < new - value - (parabola(trial) - parabola(eta))
     return jnp.where(moves, b, before.b), jnp.where(moves, new, value)
-
-
-def _products(left: Float[Array, "k a J"], right: Float[Array, "k c J"]) -> Float[Array, "a c J"]:
-    """Return the products of columns of two matrices in every cluster."""
-    return sum(a[:, None] * c[None] for a, c in zip(left, right, strict=True))
 
 
 def move_means(
