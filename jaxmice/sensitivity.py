@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import pandas as pd
 
-from jaxmice.engine.precision import resolve
+from jaxmice.engine.precision import platform, resolve
 from jaxmice.errors import DataError, JaxMiceWarning, ModelError
 from jaxmice.imputed import ImputedData
 from jaxmice.mice import check_names, impute_models
@@ -175,7 +174,7 @@ def delta_adjustment(
     grid = _grid(deltas)
     device, precision = resolve(device, precision)
     if together is None:
-        together = (device or jax.devices()[0]).platform != "cpu"
+        together = platform(device) != "cpu"
     shared = {"cluster": cluster, **setup_options}
     plain = setup(data, method, predictor_matrix, post=post, **shared)
     if target not in plain.targets:

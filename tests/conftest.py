@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxmice.engine import precision
+
 SHARED_COMPILE_SECONDS = 0.2
 """Programs that compile in less are not worth a file."""
 
@@ -24,6 +26,12 @@ def _shared_programs(tmp_path_factory: pytest.TempPathFactory) -> None:
     shared = own.parent if own.name.startswith("popen-") else own
     jax.config.update("jax_compilation_cache_dir", str(shared / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHARED_COMPILE_SECONDS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _double_by_default() -> None:
+    """Compute in 64 bits where a test asks for nothing else, also on a GPU."""
+    precision.ON_ACCELERATORS = "float64"
 
 
 OPTIMISED = {"calibration", "reference", "samplers"}

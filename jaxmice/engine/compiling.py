@@ -19,15 +19,16 @@ WIDE = 8
 """Predictors from which a visit is compiled into plainer kernels, which then cost no time."""
 
 
-@cache
 def compiler_options(*, wide: bool = False) -> dict[str, Any]:
-    """Return the compiler options to use, as far as this version of JAX knows them."""
-    if jax.default_backend() != "cpu":
-        return {}
+    """Return the compiler options to use, as far as this version of JAX knows them.
+
+    They do nothing where the program is compiled for another device than a CPU.
+    """
     options = CPU_OPTIONS | (WIDE_OPTIONS if wide else {})
     return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
+@cache
 def _is_known(name: str, value: Any) -> bool:
     try:
         jax.jit(lambda x: x + 1, compiler_options={name: value})(jnp.zeros(()))

@@ -14,11 +14,18 @@ if _enable_x64 is None:  # before JAX 0.8
 
     _enable_x64 = getattr(jax.experimental, "enable_x64")  # noqa: B009 (newer JAX lacks it)
 
+ON_ACCELERATORS = "float32"
+"""Precision by default elsewhere than on a CPU."""
+
 
 @contextmanager
 def precision_scope(precision: str, device: Any = None) -> Iterator[None]:
-    """Compute in ``"float64"`` or ``"float32"``, on a device, inside the block only."""
-    with _enable_x64(precision == "float64"):
+    """Compute in ``"float64"`` or ``"float32"``, on a device, inside the block only.
+
+    A GPU would round the factors of products in 32 bits to 10 bits and the range of eight
+    (TensorFloat-32): cross-products would not be positive definite.
+    """
+    with _enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
         if device is None:
             yield
         else:
@@ -51,5 +58,13 @@ def resolve(device: Any, precision: str | None) -> tuple[Any, str]:
         except RuntimeError as error:
             offered = ", ".join(sorted({d.platform for d in jax.devices()}))
             raise RunError("E53", f"no device {device!r} here; available: {offered}") from error
-    platform = (device or jax.devices()[0]).platform
-    return device, precision or ("float64" if platform == "cpu" else "float32")
+    return device, precision or ("float64" if platform(device) == "cpu" else ON_ACCELERATORS)
+
+
+def platform(device: Any = None) -> str:
+    """Return the kind of a device, by default of the one that JAX would take: ``"cpu"``, ..."""
+    device = device or getattr(jax.config, "jax_default_device")  # noqa: B009 (mypy lacks it)
+    if isinstance(device, str):
+        return device
+    found: str = (device or jax.devices()[0]).platform
+    return found

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmice.engine import compiling, streams
-from jaxmice.engine.precision import precision_scope
+from jaxmice.engine.precision import platform, precision_scope
 from jaxmice.engine.problem import Problem, Step
 from jaxmice.engine.visit import Trace, blank_state, signature
 from jaxmice.errors import RunError
@@ -117,7 +117,7 @@ class Session:
     @property
     def _n_cores(self) -> int:
         """Cores of a CPU that this process may use; one where the device is another."""
-        if (self.device or jax.devices()[0]).platform != "cpu":
+        if platform(self.device) != "cpu":
             return 1
         get = getattr(os, "sched_getaffinity", None)
         return len(get(0)) if get else os.cpu_count() or 1

@@ -49,7 +49,8 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
     ``"full"``, as published, adds a normal residual of variance :math:`\sigma_j^2` to its
     expectation, which is too much. ``2l.heckman`` needs no normal approximation and is to
     be preferred where clusters are small; two categories need thousands of rows a cluster, or
-    effects are drawn towards zero.
+    effects are drawn towards zero. In float32, so by default on a GPU, clusters of about ten
+    rows can have likelihoods too flat for the digits there are: take ``precision="float64"``.
 
     Missing data
     ------------
