@@ -104,7 +104,7 @@ class Target(eqx.Module):
                 total = total + column * weight[:, None]
         for columns, weights in ((self.f_shared, fixed[:fs]), (self.f_chain, fixed[fs:])):
             if columns.shape[0] > WRITTEN_OUT:
-                total = total + jnp.einsum("f,fkb->kb", weights, columns, precision="highest")
+                total = total + jnp.einsum("f,fkb->kb", weights, columns)
                 continue
             for column, weight in zip(columns, weights, strict=True):
                 total = total + column * weight

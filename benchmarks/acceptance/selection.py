@@ -351,13 +351,16 @@ def pages(
     study: Study, replications: int, seed: int, only: Sequence[str], parts: Path | None
 ) -> list[str]:
     """Run some settings, all by default, and return the tables of those that have results."""
+    decisive = [DECISIVE.get((s.J, s.n)) for s in study.settings]
+    tighter = [f" ({limit} with 100 clusters)" for limits in decisive for limit in limits or ()]
+    tighter = tighter or ["", ""]
+    residual = "" if study.binary else ", sd(e) within 0.01 of theirs"
     lines = [
         f"m = {M}; the number of data sets stands above every table, {REPLICATIONS} are meant. "
         "Settings without a table were not run. Limits of `2l.heckman` and of `2l.2stage.heckman`, "
         "where rho = 0 also of the method for values missing at random: "
-        f"bias of every coefficient at most {BIAS_LIMIT} ({DECISIVE[100, 1000][0]} with 100 "
-        f"clusters), coverage at most {COVERAGE_LIMIT} below that of the complete data "
-        f"({DECISIVE[100, 1000][1]} with 100 clusters), sd(e) within 0.01 of theirs, all allowing "
+        f"bias of every coefficient at most {BIAS_LIMIT}{tighter[0]}, coverage at most "
+        f"{COVERAGE_LIMIT} below that of the complete data{tighter[1]}{residual}, all allowing "
         "for three standard errors of the simulation; no interval wider than "
         f"{WIDTH_LIMIT:.0f} times the median."
     ]

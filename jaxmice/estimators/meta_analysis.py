@@ -179,18 +179,18 @@ def _evaluate(
     q, p = K.shape[:2]
     rows, columns = np.tril_indices(q)
     L = jnp.zeros((q, q), k.dtype).at[rows, columns].set(theta)
-    V = jnp.einsum("aij,ac->icj", R, L, precision="highest")
+    V = jnp.einsum("aij,ac->icj", R, L)
     M = jnp.eye(q, dtype=k.dtype)[:, :, None] + jnp.sum(V[:, None] * V[None], axis=2)
     right = jnp.concatenate([jnp.swapaxes(R, 0, 1), K, k[:, None]], axis=1)
     lower, solved = eliminate(M, right)
     W_R, W_K, w = solved[:, :q], solved[:, q : q + p], solved[:, q + p]
     log_det = 2 * sum((jnp.sum(jnp.log(lower[i, i])) for i in range(q)), jnp.zeros((), k.dtype))
 
-    P = S + jnp.einsum("iaj,ibj->ab", W_K, W_K, precision="highest")
+    P = S + jnp.einsum("iaj,ibj->ab", W_K, W_K)
     chol, half = eliminate(P, jnp.eye(p, dtype=k.dtype))
-    h = s + jnp.einsum("iaj,ij->a", W_K, w, precision="highest")
+    h = s + jnp.einsum("iaj,ij->a", W_K, w)
     beta = half.T @ (half @ h)
-    e = w - jnp.einsum("iaj,a->ij", W_K, beta, precision="highest")
+    e = w - jnp.einsum("iaj,a->ij", W_K, beta)
     rss = jnp.sum(e**2) + beta @ S @ beta - 2 * s @ beta
     if residual is None:
         value, weight = log_det + rss, jnp.ones_like(rss)
@@ -198,13 +198,13 @@ def _evaluate(
         rss = jnp.maximum(rss + residual.rho, jnp.finfo(k.dtype).tiny)
         value, weight = log_det + residual.df * jnp.log(rss), residual.df / rss
 
-    G = jnp.einsum("icj,idj->cdj", W_R, W_R, precision="highest")
-    u = jnp.einsum("icj,ij->cj", W_R, e, precision="highest")
-    slope = jnp.sum(G, axis=-1) - weight * jnp.matmul(u, u.T, precision="highest")
+    G = jnp.einsum("icj,idj->cdj", W_R, W_R)
+    u = jnp.einsum("icj,ij->cj", W_R, e)
+    slope = jnp.sum(G, axis=-1) - weight * jnp.matmul(u, u.T)
     if reml:
         value = value + 2 * jnp.sum(jnp.log(jnp.diagonal(chol)))
-        T = jnp.einsum("icj,iaj,ra->crj", W_R, W_K, half, precision="highest")
-        slope = slope - jnp.einsum("crj,drj->cd", T, T, precision="highest")
+        T = jnp.einsum("icj,iaj,ra->crj", W_R, W_K, half)
+        slope = slope - jnp.einsum("crj,drj->cd", T, T)
 
     # The elements of the factor move Psi in these directions.
     unit = np.zeros((len(rows), q, q))
@@ -212,7 +212,7 @@ def _evaluate(
     moved = jnp.einsum("kab,cb->kac", unit.astype(k.dtype), L)
     moved = moved + jnp.swapaxes(moved, 1, 2)
     gradient = jnp.einsum("kab,ab->k", moved, slope)
-    fisher = jnp.einsum("abj,cdj->abcd", G, G, precision="highest")
+    fisher = jnp.einsum("abj,cdj->abcd", G, G)
     hessian = jnp.einsum("abcd,kbc,lda->kl", fisher, moved, moved)
     same = columns[:, None] == columns[None]
     hessian = hessian + 2 * same * slope[rows[:, None], rows[None]]
@@ -229,13 +229,13 @@ def moments(information: Information) -> Float[Array, "q q"]:
     """
     R, K, k, S, s = information
     q, p = K.shape[:2]
-    P = S + jnp.einsum("iaj,ibj->ab", K, K, precision="highest")
+    P = S + jnp.einsum("iaj,ibj->ab", K, K)
     half = eliminate(P, jnp.eye(p, dtype=k.dtype))[1]
     inverse = half.T @ half
-    beta = inverse @ (s + jnp.einsum("iaj,ij->a", K, k, precision="highest"))
-    v = k - jnp.einsum("iaj,a->ij", K, beta, precision="highest")
-    D = jnp.einsum("iaj,ab->ibj", K, inverse, precision="highest")
-    C = jnp.einsum("iaj,cij->acj", K, R, precision="highest")
+    beta = inverse @ (s + jnp.einsum("iaj,ij->a", K, k))
+    v = k - jnp.einsum("iaj,a->ij", K, beta)
+    D = jnp.einsum("iaj,ab->ibj", K, inverse)
+    C = jnp.einsum("iaj,cij->acj", K, R)
     eye = jnp.eye(q, dtype=k.dtype)[:, :, None]
     known = jnp.diagonal(R).T > 0
     unused = ~jnp.any(known, axis=1, keepdims=True)
@@ -244,18 +244,18 @@ def moments(information: Information) -> Float[Array, "q q"]:
 
     def collect(products: Float[Array, "q q J"]) -> Float[Array, "q q"]:
         """Sum R_j (.) R_j^-1 over the clusters with an estimate."""
-        left = jnp.einsum("aij,ibj->baj", safe, products, precision="highest")
+        left = jnp.einsum("aij,ibj->baj", safe, products)
         both = jnp.swapaxes(solve_lower_transposed(safe, left), 0, 1)
         return jnp.sum(jnp.where(estimable, both, 0), axis=-1)
 
     def from_psi(psi: Float[Array, "q q"]) -> Float[Array, "q q"]:
-        own = jnp.einsum("aij,ab,bkj->ikj", R, psi, R, precision="highest")
-        shared = jnp.einsum("iaj,acj,cd,dkj->ikj", D, C, psi, R, precision="highest")
-        pooled = jnp.einsum("acj,cd,bdj->ab", C, psi, C, precision="highest")
-        beta_part = jnp.einsum("iaj,ab,kbj->ikj", D, pooled, D, precision="highest")
+        own = jnp.einsum("aij,ab,bkj->ikj", R, psi, R)
+        shared = jnp.einsum("iaj,acj,cd,dkj->ikj", D, C, psi, R)
+        pooled = jnp.einsum("acj,cd,bdj->ab", C, psi, C)
+        beta_part = jnp.einsum("iaj,ab,kbj->ikj", D, pooled, D)
         return collect(own - shared - jnp.swapaxes(shared, 0, 1) + beta_part)
 
-    noise = collect(eye - jnp.einsum("iaj,kaj->ikj", D, K, precision="highest"))
+    noise = collect(eye - jnp.einsum("iaj,kaj->ikj", D, K))
     excess = collect(v[:, None] * v[None]) - noise
     basis = np.eye(q * q).reshape(q * q, q, q).astype(k.dtype)
     system = jax.vmap(from_psi)(jnp.asarray(basis)).reshape(q * q, q * q).T

@@ -197,14 +197,14 @@ def _concave(
     floor = 64 * values.shape[1] * jnp.finfo(values.dtype).eps
     values = jnp.where(values > floor, values, 0)
     kept = vectors * scale[:, :, None]
-    information = jnp.einsum("jik,jk,jlk->jil", kept, values, kept, precision="highest")
+    information = jnp.einsum("jik,jk,jlk->jil", kept, values, kept)
     # Of the gradient only what the kept directions can answer.
     gradient = jnp.where(fitted[:, None], gradient, 0) * inverse
-    gradient = jnp.einsum("jik,ji->jk", vectors, gradient, precision="highest")
+    gradient = jnp.einsum("jik,ji->jk", vectors, gradient)
     bound = MOST_REMOVED * jnp.sqrt(values)
     gradient = jnp.clip(gradient, -bound, bound)
-    gradient = jnp.einsum("jik,jk->ji", kept, gradient, precision="highest")
-    linear = jnp.einsum("jik,jk->ji", information, theta, precision="highest")
+    gradient = jnp.einsum("jik,jk->ji", kept, gradient)
+    linear = jnp.einsum("jik,jk->ji", information, theta)
     return information, linear + gradient
 
 
@@ -214,8 +214,8 @@ def _by_cluster(
     """Return the log-likelihood of every cluster with its derivatives by theta."""
     p, layout = len(rows.x), rows.layout
     by_block = to_blocks(theta.T, layout)
-    m = jnp.einsum("pkb,pk->kb", rows.x, by_block[:p], precision="highest")
-    a = jnp.einsum("pkb,pk->kb", rows.x, by_block[p : 2 * p], precision="highest")
+    m = jnp.einsum("pkb,pk->kb", rows.x, by_block[:p])
+    a = jnp.einsum("pkb,pk->kb", rows.x, by_block[p : 2 * p])
     scalars = by_block[2 * p :, :, None]
     of_rows = probit_rows if binary else normal_rows
     value, first, second = of_rows(m, a, scalars[0], scalars[1], rows.y, rows.selected)

@@ -35,7 +35,7 @@ def cluster_products(
 
     Of two large sets, one that differs between chains comes first: the second is copied.
     """
-    blocks = jnp.einsum("akb,ckb->kac", u, v, precision="highest")
+    blocks = jnp.einsum("akb,ckb->kac", u, v)
     return jnp.moveaxis(over_blocks(blocks, layout), 0, -1)
 
 
@@ -45,7 +45,7 @@ def total_products(u: Float[Array, "a K B"], v: Float[Array, "c K B"]) -> Float[
     A set that differs between chains comes first: the second is copied.
     """
     flat, other = (a.reshape(len(a), a.shape[1] * a.shape[2]) for a in (u, v))
-    return jnp.matmul(flat, other.T, precision="highest")
+    return jnp.matmul(flat, other.T)
 
 
 def cluster_sums(u: Float[Array, "a K B"], layout: Layout) -> Float[Array, "a J"]:

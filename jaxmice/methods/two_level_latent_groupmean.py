@@ -92,7 +92,7 @@ class TwoLevelLatentGroupmean(TwoLevelNormal):
         if self.eap:
             b = expected(state, super().read(model)[0])
         columns = jnp.concatenate([model.f_shared, model.f_chain])
-        fixed = jnp.einsum("fkb,f->kb", columns, state.beta[1:], precision="highest")
+        fixed = jnp.einsum("fkb,f->kb", columns, state.beta[1:])
         n = cluster_sums(model.z_shared, target.layout)
         mean = cluster_sums(fixed[None], target.layout) / jnp.maximum(n, 1)
         return to_all_rows(in_units((state.beta[0] + mean + b)[0], target), target)

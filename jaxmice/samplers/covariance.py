@@ -157,12 +157,12 @@ def join(
     constant = jnp.asarray(groups.factor, a.dtype)
     upper = jnp.concatenate(
         [
-            jnp.einsum("ik,klg->ilg", constant, inside, precision="highest"),
+            jnp.einsum("ik,klg->ilg", constant, inside),
             jnp.zeros((c, f, G), a.dtype),
         ],
         axis=1,
     )
-    below = jnp.einsum("fkg,klg->flg", phi, inside, precision="highest")
+    below = jnp.einsum("fkg,klg->flg", phi, inside)
     return jnp.concatenate([upper, jnp.concatenate([below, free], axis=1)])
 
 
@@ -175,9 +175,9 @@ def split(
         return root[:0, :0], root[:, :0], root
     eye = jnp.broadcast_to(jnp.eye(c, dtype=root.dtype)[:, :, None], root[:c, :c].shape)
     constant = jnp.asarray(np.linalg.inv(groups.factor), root.dtype)
-    inside = jnp.einsum("ik,klg->ilg", constant, root[:c, :c], precision="highest")
+    inside = jnp.einsum("ik,klg->ilg", constant, root[:c, :c])
     inverse = solve_lower(inside, eye)
-    phi = jnp.einsum("fkg,klg->flg", root[c:, :c], inverse, precision="highest")
+    phi = jnp.einsum("fkg,klg->flg", root[c:, :c], inverse)
     return eye - inverse, phi, root[c:, c:]
 
 
@@ -189,7 +189,7 @@ def _scale_free(products: Float[Array, "d d G"], groups: Groups) -> Float[Array,
     turn = np.eye(d)
     turn[:c, :c] = np.linalg.inv(groups.factor)
     by = jnp.asarray(turn, products.dtype)
-    return jnp.einsum("ik,klg,jl->ijg", by, products, by, precision="highest")
+    return jnp.einsum("ik,klg,jl->ijg", by, products, by)
 
 
 def _half_t_scale(
@@ -247,6 +247,6 @@ def _draw_free(
     free = over_last(gammas, normals[:, c:], scale, live)
     if c == 0:
         return free, free[:, :0]
-    noise = jnp.einsum("fhg,hkg->kfg", free, normals[:, :c], precision="highest")
+    noise = jnp.einsum("fhg,hkg->kfg", free, normals[:, :c])
     drawn = jnp.swapaxes(solve_lower_transposed(lower, half + noise), 0, 1)
     return free, jnp.where(live[:, None, None], drawn, 0)

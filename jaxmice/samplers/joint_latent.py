@@ -316,7 +316,7 @@ def step(
         gammas[:cut, None],
         noise.take(D, D, 1),
         parameters.root_psi[:, :, None],
-        jnp.matmul(both, both.T, precision="highest")[:, :, None],
+        jnp.matmul(both, both.T)[:, :, None],
         prior.level1.psi,
         second.groups,
         psi_live,
@@ -347,7 +347,7 @@ def effects_given(
     if s == 0:
         return jnp.zeros((*shape, v.shape[1]), root_psi.dtype), root_psi
     white = solve_lower(root_psi[:s, :s], v)
-    mean = jnp.matmul(root_psi[s:, :s], white, precision="highest")
+    mean = jnp.matmul(root_psi[s:, :s], white)
     return mean.reshape(*shape, v.shape[1]), root_psi[s:, s:]
 
 
@@ -358,7 +358,7 @@ def level2_given(
     q, r, J = b.shape
     s = root_psi.shape[0] - q * r
     precision = jn.precision_of(root_psi[:, :, None])[:, :, 0]
-    shift = jnp.matmul(precision[:s, s:], b.reshape(q * r, J), precision="highest")
+    shift = jnp.matmul(precision[:s, s:], b.reshape(q * r, J))
     lower = cholesky(precision[:s, :s])
     return -solve_lower_transposed(lower, solve_lower(lower, shift)), precision[:s, :s]
 
@@ -379,7 +379,7 @@ def draw_level2(
     if s == 0:
         return state.beta2, state.w, state.w
     shift, precision = level2_given(state.level1.b, state.level1.root_psi)
-    fitted = jnp.matmul(state.beta2.T, data.x2, precision="highest")
+    fitted = jnp.matmul(state.beta2.T, data.x2)
     mean = fitted + shift
     u = draw_uniforms(key, counter, (second.groups.n, J), n_steps, mean.dtype)
     each = precision[:, :, None]
@@ -387,15 +387,15 @@ def draw_level2(
     e = jn.draw_missing(jnp.concatenate([z_latent, z]), e, data.given, each)
     w = keep_numbers(mean + e, data.w, data.given, second)
 
-    flat = jnp.einsum("aj,bj,lm->albm", data.x2, data.x2, precision, precision="highest")
-    left = jnp.einsum("aj,mj,lm->al", data.x2, w - shift, precision, precision="highest")
+    flat = jnp.einsum("aj,bj,lm->albm", data.x2, data.x2, precision)
+    left = jnp.einsum("aj,mj,lm->al", data.x2, w - shift, precision)
     x_live = data.rows.sums.x_live
     weight = prior.penalty * jnp.diag(precision) + prior.beta_precision
     weight = jnp.ravel(jnp.where(x_live[:, None], weight, 1))
     matrix = flat.reshape(p * s, p * s) + jnp.diag(weight)
     drawn = draw_normal(jnp.ravel(z_beta), matrix, jnp.ravel(left)).reshape(p, s)
     beta2 = jnp.where(x_live[:, None], drawn, 0)
-    v = w - jnp.matmul(beta2.T, data.x2, precision="highest")
+    v = w - jnp.matmul(beta2.T, data.x2)
     return beta2, w, jnp.where(data.rows.sums.cluster_live, v, 0)
 
 
@@ -516,7 +516,7 @@ def impute(
     if s == 0:
         return y, state.w
     mean, precision = level2_given(state.level1.b, state.level1.root_psi)
-    mean = mean + jnp.matmul(state.beta2.T, x2, precision="highest")
+    mean = mean + jnp.matmul(state.beta2.T, x2)
     z = jn.draw_effects_noise(
         key, jnp.ones((), int), 0, s, x2.shape[1], jnp.ones((), int), x2.dtype
     )
@@ -555,11 +555,11 @@ def draw_log_excess(
     f, c = free.shape[0], a.shape[0]
     inverse = jn.inverse_of(free) if f else free
     root = cholesky(spread.scale) if f else spread.scale
-    ratio = jnp.einsum("ikj,kl->ilj", inverse, root, precision="highest")
+    ratio = jnp.einsum("ikj,kl->ilj", inverse, root)
     # Jensen's gap of every cluster: tr(S Sigma_j^-1) - f - log |S Sigma_j^-1|.
     diagonal = jnp.einsum("iij->ij", ratio)
     gaps = jnp.sum(ratio**2, axis=(0, 1)) - f - 2 * jnp.sum(jnp.log(diagonal), axis=0)
-    off = jnp.einsum("ikj,klj->ilj", inverse, phi - spread.phi[:, :, None], precision="highest")
+    off = jnp.einsum("ikj,klj->ilj", inverse, phi - spread.phi[:, :, None])
     squares = jnp.sum(off**2, axis=(0, 1)) + jnp.sum((a - spread.a[:, :, None]) ** 2, axis=(0, 1))
     gap, square = (jnp.sum(jnp.where(live, each, 0)) for each in (gaps, squares))
     n_coefficients = int(first.groups.earlier.sum()) + f * c
@@ -635,9 +635,9 @@ def draw_spread(
         both = prior.spread.scale + excess * total
         root = inverse_wishart_factor(gammas, z_scale, both, jnp.ones((f,), bool))
         half = solve_lower(root, jnp.eye(f, dtype=root.dtype))
-        scale = jnp.matmul(half.T, half, precision="highest")
+        scale = jnp.matmul(half.T, half)
     if f and c:
-        left = alpha * jnp.einsum("ikj,klj->il", precisions, phi, precision="highest")
+        left = alpha * jnp.einsum("ikj,klj->il", precisions, phi)
         matrix = alpha * total + prior.spread.precision * jnp.eye(f, dtype=free.dtype)
         lower = cholesky(matrix)
         mean_phi = solve_lower_transposed(lower, solve_lower(lower, left) + z_phi)

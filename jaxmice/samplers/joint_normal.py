@@ -218,7 +218,7 @@ def step(
         gammas[:cut],
         z[p * r : at].reshape(d, d, 1),
         parameters.root_psi[:, :, None],
-        jnp.matmul(vec_b, vec_b.T, precision="highest")[:, :, None],
+        jnp.matmul(vec_b, vec_b.T)[:, :, None],
         prior.psi,
         Groups(),
         psi_live,
@@ -295,7 +295,7 @@ def fitted_rows(
     fixed = beta[q:]
     for columns, weights in ((target.f_shared, fixed[:fs]), (target.f_chain, fixed[fs:])):
         if columns.shape[0]:
-            total = total + jnp.einsum("fkb,fr->rkb", columns, weights, precision="highest")
+            total = total + jnp.einsum("fkb,fr->rkb", columns, weights)
     return total
 
 
@@ -331,7 +331,7 @@ def draw_missing(
 def precision_of(root: Float[Array, "r r G"]) -> Float[Array, "r r G"]:
     """Return the inverse of ``root root'``."""
     inverse = inverse_of(root)
-    return jnp.einsum("kag,kbg->abg", inverse, inverse, precision="highest")
+    return jnp.einsum("kag,kbg->abg", inverse, inverse)
 
 
 def inverse_of(root: Float[Array, "r r G"]) -> Float[Array, "r r G"]:
@@ -379,7 +379,7 @@ def sum_residuals(
 
     def inside(u: Float[Array, "q a J"]) -> Float[Array, "a r G"]:
         how = "kaj,krj->arj" if by_cluster else "kaj,krj->ar"
-        product = jnp.einsum(how, u, k, precision="highest")
+        product = jnp.einsum(how, u, k)
         return product if by_cluster else product[:, :, None]
 
     fe = [products(part) for part in f_parts]
@@ -414,7 +414,7 @@ def projected_root(
     """
     q, r = sums.z_live.shape[0], inverse.shape[0]
     split = root_psi.reshape(q, r, q * r)
-    turned = jnp.einsum("mlg,alc->amcg", inverse, split, precision="highest")
+    turned = jnp.einsum("mlg,alc->amcg", inverse, split)
     terms = [sums.root[a][:, None, None] * turned[a][None] for a in range(q)]
     return sum(terms[1:], terms[0]).reshape(q * r, q * r, -1)
 
@@ -452,9 +452,9 @@ def draw_beta(
         rhs = [design.reshape(q * r, p * r, -1), turn(inverse, k)[:, None]]
         solved = solve_half(marginal, jnp.concatenate(rhs, axis=1))
         flat = solved.reshape(p * r + 1, -1)
-        both = jnp.matmul(flat, flat.T, precision="highest")
-    outside = jnp.einsum("abg,lmg->albm", _by_group(sums), precision, precision="highest")
-    left = jnp.einsum("alg,lmg->am", residuals.s, precision, precision="highest")
+        both = jnp.matmul(flat, flat.T)
+    outside = jnp.einsum("abg,lmg->albm", _by_group(sums), precision)
+    left = jnp.einsum("alg,lmg->am", residuals.s, precision)
     f, live = p - q, jnp.repeat(sums.x_live, r)
     inner = both[:-1, :-1].reshape(p, r, p, r).at[q:, :, q:].add(outside.reshape(f, r, f, r))
     matrix = inner.reshape(p * r, p * r)
@@ -506,7 +506,7 @@ def draw_b(
     precision = eye + sum(row[:, None] * row[None] for row in V)
     shift = sum((V[i] * k[i] for i in range(q * r)), jnp.zeros_like(k[0]))
     eta = draw_normal(z, precision, shift)
-    b = jnp.matmul(root_psi, eta, precision="highest").reshape(q, r, J)
+    b = jnp.matmul(root_psi, eta).reshape(q, r, J)
     b = b if mean is None else b + mean
     return jnp.where(sums.z_live[:, None, None] & sums.cluster_live, b, 0)
 
@@ -517,10 +517,10 @@ def residual_products(
     """Return the cross products of the residuals at (B, U), without reading rows."""
     change = beta - residuals.beta
     fixed = change[sums.z_live.shape[0] :]
-    cross = jnp.einsum("al,amg->lmg", fixed, residuals.s, precision="highest")
-    square = jnp.einsum("al,abg,bm->lmg", fixed, _by_group(sums), fixed, precision="highest")
+    cross = jnp.einsum("al,amg->lmg", fixed, residuals.s)
+    square = jnp.einsum("al,abg,bm->lmg", fixed, _by_group(sums), fixed)
     misfit = spread_inside(b, sums) - (residuals.k - fitted_inside(change, sums))
-    inside = jnp.einsum("klj,kmj->lmj", misfit, misfit, precision="highest")
+    inside = jnp.einsum("klj,kmj->lmj", misfit, misfit)
     if residuals.rho.shape[2] == 1:
         inside = jnp.sum(inside, axis=2, keepdims=True)
     return residuals.rho - cross - jnp.swapaxes(cross, 0, 1) + square + inside

@@ -114,7 +114,7 @@ def read_outcome(g: Float[Array, "K B"], target: Target, sums: Sums) -> Outcome:
     k = solve_lower_pseudo(sums.root, jnp.concatenate(z)[:, None])[:, 0] if q else sums.k
     s = jnp.concatenate(f) if f else sums.s
     if f and q:
-        s = s - jnp.einsum("kfj,kj->f", sums.K[:, q:], k, precision="highest")
+        s = s - jnp.einsum("kfj,kj->f", sums.K[:, q:], k)
     rho = jnp.maximum(jnp.sum(g * g) - jnp.sum(k * k), 0)
     return Outcome(k, s, rho)
 

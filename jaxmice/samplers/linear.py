@@ -92,5 +92,5 @@ def _intercepts(
     if q == 0:
         return noise
     root = sums.root[0, 0]
-    fitted = jnp.einsum("kaj,a->kj", sums.K[:, q:], beta, precision="highest")
+    fitted = jnp.einsum("kaj,a->kj", sums.K[:, q:], beta)
     return (sums.k - fitted + noise) / jnp.where(root > 0, root, 1)

@@ -266,7 +266,7 @@ def beta_equations(
         solved = solve_half(marginal, columns, least=[sigma2] * q)
         # One matrix product gives the precision and the shift.
         flat = solved.reshape(p + 1, -1)
-        both = jnp.matmul(flat, flat.T, precision="highest")
+        both = jnp.matmul(flat, flat.T)
     if sums.rho.ndim:
         weight = 1 / sigma2
         S, s = sums.S @ weight, sums.s @ weight
@@ -350,7 +350,7 @@ def outside(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "*J"]:
     """Return the part of the residual sum of squares that beta adds outside Z."""
     beta_f = beta[sums.z_live.shape[0] :]
     if sums.rho.ndim:
-        quadratic = jnp.einsum("abj,a,b->j", sums.S, beta_f, beta_f, precision="highest")
+        quadratic = jnp.einsum("abj,a,b->j", sums.S, beta_f, beta_f)
         return jnp.maximum(quadratic - 2 * beta_f @ sums.s, -sums.rho)
     return jnp.maximum(beta_f @ sums.S @ beta_f - 2 * beta_f @ sums.s, -sums.rho)
 
@@ -387,7 +387,7 @@ def draw_root_psi(
         inverse = solve_lower_pseudo(root_psi, jnp.eye(q, dtype=b.dtype))
         rate = HALF_T_DF * jnp.sum(inverse**2, axis=0) + 1 / prior.half_t**2
         scale = jnp.diag(2 * HALF_T_DF * gammas[q:] / rate)
-    scale = scale + jnp.matmul(b, b.T, precision="highest")
+    scale = scale + jnp.matmul(b, b.T)
     return inverse_wishart_factor(gammas[:q], normals, scale, sums.z_live)
 
 

@@ -91,11 +91,11 @@ def draw(key: Key[Array, ""], target: Target) -> Float[Array, " f"]:
     ridge = jnp.where(design.live, design.penalty, 1)
 
     def evaluate(beta: Float[Array, " f"]) -> Here:
-        eta = jnp.einsum("fn,f->n", X, beta, precision="highest")
+        eta = jnp.einsum("fn,f->n", X, beta)
         mu = jax.nn.sigmoid(eta)
         value = jnp.sum(ones * eta - total * jax.nn.softplus(eta))
-        score = jnp.einsum("fn,n->f", X, ones - total * mu, precision="highest")
-        fisher = jnp.einsum("fn,gn->fg", X * (total * mu * (1 - mu)), X, precision="highest")
+        score = jnp.einsum("fn,n->f", X, ones - total * mu)
+        fisher = jnp.einsum("fn,gn->fg", X * (total * mu * (1 - mu)), X)
         return Here(value - ridge @ beta**2 / 2, score - ridge * beta, fisher + jnp.diag(ridge))
 
     maximum, information = maximise(evaluate, jnp.zeros(X.shape[:1], X.dtype))

@@ -49,15 +49,15 @@ def draw(key: Key[Array, ""], target: Target, n_categories: int) -> Parameters:
 
     def evaluate(flat: Float[Array, " cf"]) -> Here:
         beta = flat.reshape(c, f)
-        eta = jnp.einsum("cf,fn->cn", beta, X, precision="highest")
+        eta = jnp.einsum("cf,fn->cn", beta, X)
         log_p = jax.nn.log_softmax(jnp.where(present[:, None], eta, -jnp.inf), axis=0)
         p = jnp.exp(log_p)
         value = jnp.sum(jnp.where(present[:, None], weight * log_p, 0))
-        score = jnp.einsum("cn,fn->cf", weight - total * p, X, precision="highest")
+        score = jnp.einsum("cn,fn->cf", weight - total * p, X)
         # diag(p) - p p', each times the cross products of the row.
-        own = jnp.einsum("cn,fn,gn->cfg", total * p, X, X, precision="highest")
+        own = jnp.einsum("cn,fn,gn->cfg", total * p, X, X)
         spread = (p[:, None] * X).reshape(c * f, -1)
-        fisher = -jnp.einsum("an,bn->ab", spread * total, spread, precision="highest")
+        fisher = -jnp.einsum("an,bn->ab", spread * total, spread)
         blocks = jnp.einsum("cfg,cd->cfdg", own, jnp.eye(c, dtype=X.dtype))
         fisher = fisher + blocks.reshape(c * f, c * f)
         active = free.ravel()

@@ -343,7 +343,7 @@ def geometry(
         along = -solve_lower_transposed(half, solve_lower(half, shift))
         left = K + sum(V[:, i][:, None] * along[i][None] for i in range(q))
         flat = jnp.moveaxis(jnp.concatenate([left, along]), 1, 0).reshape(p, -1)
-        precision = jnp.matmul(flat, flat.T, precision="highest")
+        precision = jnp.matmul(flat, flat.T)
     # The ridge of the sums guards the factor; a proposal may be narrower than it need be.
     extra = jnp.where(sums.x_live, sums.penalty + prior.beta_precision, 1)
     precision = precision.at[q:, q:].add(S) + jnp.diag(extra)
@@ -391,13 +391,13 @@ def move_beta(
     def drift(beta: Float[Array, " p"], white: Float[Array, "q J"], fit: Fit) -> Float[Array, " p"]:
         pull = root.T @ fit.score[: len(white)] - white
         gradient = jnp.sum(fit.score, axis=1) - prior.beta_precision * beta
-        gradient = gradient + jnp.einsum("kpj,kj->p", shape.along, pull, precision="highest")
+        gradient = gradient + jnp.einsum("kpj,kj->p", shape.along, pull)
         return truncate(solve_lower(shape.half_beta, gradient[:, None])[:, 0])
 
     z = jnp.where(counts.sums.x_live, z, 0)
     forth = drift(beta, white, fit) + z
     change = solve_lower_transposed(shape.half_beta, forth[:, None])[:, 0]
-    swing = jnp.einsum("kpj,p->kj", shape.along, change, precision="highest")
+    swing = jnp.einsum("kpj,p->kj", shape.along, change)
     new_beta, new_white = beta + change, white + swing
     new_b = root @ new_white
     new_fit = evaluate(new_beta, new_b, log_size, counts)

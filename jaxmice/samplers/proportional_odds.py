@@ -62,7 +62,7 @@ def draw(key: Key[Array, ""], target: Target, n_categories: int) -> Parameters:
 
     def evaluate(point: Float[Array, " df"]) -> Here:
         cuts, beta = point[:d], point[d:]
-        eta = jnp.einsum("fn,f->n", X, beta, precision="highest")
+        eta = jnp.einsum("fn,f->n", X, beta)
         at = cuts[:, None] - eta
         F = jax.nn.sigmoid(at)
         gap = jnp.where(used[1:], jnp.diff(cuts), 1)
@@ -72,13 +72,13 @@ def draw(key: Key[Array, ""], target: Target, n_categories: int) -> Parameters:
         push = inner / jnp.expm1(gap)
         zero = jnp.zeros(1, X.dtype)
         of_cuts = jnp.sum(pull, axis=1) + _differences(push, zero)
-        of_slopes = -jnp.einsum("fn,n->f", X, jnp.sum(pull, axis=0), precision="highest")
+        of_slopes = -jnp.einsum("fn,n->f", X, jnp.sum(pull, axis=0))
         w = (below + above) * F * (1 - F)
         bend = inner * jnp.exp(gap) / jnp.expm1(gap) ** 2
         gaps = jnp.eye(d, dtype=X.dtype)[1:] - jnp.eye(d, dtype=X.dtype)[:-1]
         cut_cut = jnp.diag(jnp.sum(w, axis=1)) + gaps.T @ (bend[:, None] * gaps)
-        cut_slope = -jnp.einsum("cn,fn->cf", w, X, precision="highest")
-        slope = jnp.einsum("fn,gn->fg", X * jnp.sum(w, axis=0), X, precision="highest")
+        cut_slope = -jnp.einsum("cn,fn->cf", w, X)
+        slope = jnp.einsum("fn,gn->fg", X * jnp.sum(w, axis=0), X)
         fisher = jnp.block([[cut_cut, cut_slope], [cut_slope.T, slope]])
         score = jnp.concatenate([of_cuts, of_slopes]) - ridge * point
         return Here(

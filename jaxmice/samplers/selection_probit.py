@@ -118,7 +118,7 @@ def start(data: Data) -> Parameters:
 
 def summarise(sums: Sums, prior: lm.Prior) -> Means:
     """Return what does not change from step to step."""
-    information = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest")
+    information = jnp.einsum("kaj,kbj->ab", sums.K, sums.K)
     information = information.at[len(sums.k) :, len(sums.k) :].add(sums.S)
     held = jnp.where(sums.x_live, prior.beta_precision, 1)
     return Means(information, cholesky(information + jnp.diag(held)))
@@ -202,7 +202,7 @@ def move_effects(
     eta = solve_lower(root, before.b)
     trial = _round(angle, eta, mean, width)
     exists = sums.z_live[:, None] & sums.cluster_live
-    b = jnp.where(exists, jnp.matmul(root, trial, precision="highest"), 0)
+    b = jnp.where(exists, jnp.matmul(root, trial), 0)
     new = log_likelihood(beta, b, data.target)
 
     def parabola(eta: Float[Array, "Q J"]) -> Float[Array, " J"]:
@@ -225,8 +225,8 @@ def move_means(
 ) -> tuple[Float[Array, " D"], Float[Array, " J"]]:
     """Move the means and the fixed coefficients given the effects: all clusters alike."""
     sums = data.parabolas
-    rest = sums.k - jnp.einsum("ikj,ij->kj", sums.root, b, precision="highest")
-    shift = jnp.einsum("kaj,kj->a", sums.K, rest, precision="highest").at[len(b) :].add(sums.s)
+    rest = sums.k - jnp.einsum("ikj,ij->kj", sums.root, b)
+    shift = jnp.einsum("kaj,kj->a", sums.K, rest).at[len(b) :].add(sums.s)
     half = solve_lower(means.lower, shift[:, None])
     both = jnp.concatenate([half, z[:, None]], axis=1)
     mean, width = solve_lower_transposed(means.lower, both).T
@@ -234,7 +234,7 @@ def move_means(
     new = log_likelihood(trial, b, data.target)
 
     def parabola(beta: Float[Array, " D"]) -> Float[Array, ""]:
-        square = jnp.matmul(means.information, beta, precision="highest")
+        square = jnp.matmul(means.information, beta)
         return jnp.sum(beta * (shift - square / 2))
 
     moves = bar < jnp.sum(new - value) - (parabola(trial) - parabola(beta))
@@ -254,10 +254,10 @@ def recentre(
     exists = sums.z_live[:, None] & sums.cluster_live
     own = jnp.where(exists, beta[:Q, None] + b, 0)
     inverse = solve_lower(root_psi, jnp.eye(Q, dtype=b.dtype))
-    psi_inverse = jnp.matmul(inverse.T, inverse, precision="highest")
+    psi_inverse = jnp.matmul(inverse.T, inverse)
     held = jnp.where(sums.z_live, prior.beta_precision[:Q], 1)
     precision = jnp.sum(sums.cluster_live) * psi_inverse + jnp.diag(held)
-    shift = jnp.matmul(psi_inverse, jnp.sum(own, axis=1), precision="highest")
+    shift = jnp.matmul(psi_inverse, jnp.sum(own, axis=1))
     mean = jnp.where(sums.z_live, draw_normal(z[:Q], precision, shift, held), 0)
     return beta.at[:Q].set(mean), jnp.where(exists, own - mean[:, None], 0)
 

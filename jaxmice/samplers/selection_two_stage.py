@@ -128,7 +128,7 @@ def _without(products: Float[Array, "r r J"], others: Bool[Array, " r"]) -> Floa
     added = jnp.where(diagonal > 0, jitter * diagonal, 1)
     inside = inside + added[:, None] * jnp.eye(len(others), dtype=products.dtype)[:, :, None]
     half = eliminate(inside, between)[1]
-    return products - jnp.einsum("kij,klj->ilj", half, half, precision="highest")
+    return products - jnp.einsum("kij,klj->ilj", half, half)
 
 
 def _make_sums(
@@ -145,7 +145,7 @@ def _make_sums(
     products = products[order][:, order]
     tolerance = 64 * float(jnp.finfo(products.dtype).eps)
     root, solved = eliminate(products[:q, :q], products[:q, q:], tolerance)
-    removed = jnp.einsum("qaj,qbj->ab", solved, solved, precision="highest")
+    removed = jnp.einsum("qaj,qbj->ab", solved, solved)
     left = jnp.sum(products[q:, q:], axis=-1) - removed
     square = jnp.sum(jnp.diagonal(products), axis=0)[:-1]
     n, shown = fitted.astype(square.dtype), live[wanted]

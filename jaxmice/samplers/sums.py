@@ -120,7 +120,7 @@ def make_sums(target: Target, *, by_cluster: bool) -> Sums:
     else:
         outer = _blocks(rest, rest, total_products)
         outer = _take(_take(outer, last, axis=0), last, axis=1)
-        inside = jnp.einsum("kaj,kbj->ab", solved, solved, precision="highest")
+        inside = jnp.einsum("kaj,kbj->ab", solved, solved)
         square = jnp.diagonal(outer)
     left = outer - inside
     z_square = jnp.sum(jnp.diagonal(products[:, :q]), axis=0) if q else square[:0]
@@ -187,8 +187,8 @@ def centred(sums: Sums) -> Sums:
     q = len(sums.z_live)
     by_cluster = sums.S.ndim == 3
     S, s = (jnp.sum(part, axis=-1) if by_cluster else part for part in (sums.S, sums.s))
-    gram = jnp.einsum("kaj,kbj->ab", sums.K, sums.K, precision="highest").at[q:, q:].add(S)
-    cross = jnp.einsum("kaj,kj->a", sums.K, sums.k, precision="highest").at[q:].add(s)
+    gram = jnp.einsum("kaj,kbj->ab", sums.K, sums.K).at[q:, q:].add(S)
+    cross = jnp.einsum("kaj,kj->a", sums.K, sums.k).at[q:].add(s)
     ridge = jnp.where(sums.x_live & (sums.x_square > 0), sums.penalty, 1)
     lower, half = eliminate(gram + jnp.diag(ridge), cross[:, None], loop=True)
     centre = solve_lower_transposed(lower, half, loop=True)[:, 0]

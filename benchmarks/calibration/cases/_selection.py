@@ -10,16 +10,29 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from benchmarks.calibration import two_level as tl
+from benchmarks.calibration.case import Made
 from jaxmice.target import Selection, Target
 
 SELECTS, EXPLAINS = np.array([True, True, True, False]), np.array([True, True, False, True])
+
+FORGETS = "hidden rows are missing at random"
+"""The mistake of `rows`."""
+
+TWINS = (
+    "psi misses a degree of freedom",
+    "beta drops its prior",
+    "effects from their marginal law",
+    FORGETS,
+)
 
 SYSTEMATIC = tl.ROWS.cluster == tl.EMPTY
 """Rows of a cluster that shows no value whatever was selected."""
 
 
-def rows(y: Float[Array, " n"], selected: Bool[Array, " n"]) -> Target:
-    """Return the target as it is seen."""
+def rows(
+    y: Float[Array, " n"], selected: Bool[Array, " n"], made: Made = lambda _: jnp.array(False)
+) -> Target:
+    """Return the target as it is seen, hidden rows not told if that mistake is made."""
     seen = tl.ROWS.arrange(selected).astype(bool)
     live = tl.ROWS.place >= 0
     return dataclasses.replace(
@@ -28,7 +41,7 @@ def rows(y: Float[Array, " n"], selected: Bool[Array, " n"]) -> Target:
         ry=seen,
         wy=~seen & live,
         selection=Selection(
-            hidden=~seen & live & ~tl.ROWS.arrange(SYSTEMATIC).astype(bool),
+            hidden=~seen & live & ~tl.ROWS.arrange(SYSTEMATIC).astype(bool) & ~made(FORGETS),
             selects=jnp.asarray(SELECTS),
             explains=jnp.asarray(EXPLAINS),
         ),

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from benchmarks.calibration import two_level as tl
 from benchmarks.calibration.case import Case, Made
 from benchmarks.calibration.cases import linear_mixed, linear_mixed_by_cluster as by_cluster
-from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, rows
+from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, TWINS, rows
 from jaxmice.samplers import latent, linear_mixed_by_cluster as lmc, selection_mixed as sm
 
 
@@ -22,12 +22,7 @@ class SelectionMixed(Case):
 
     name = "selection_mixed"
     methods = "2l.heckman"
-    twins = (
-        "psi misses a degree of freedom",
-        "beta drops its prior",
-        "effects from their marginal law",
-        "hidden rows are missing at random",
-    )
+    twins = TWINS
     thin = 20
     burnin = 200
 
@@ -62,12 +57,7 @@ class SelectionMixed(Case):
         self, key: Key[Array, ""], state: sm.Parameters, y: Any, n_steps: Int[Array, ""], made: Made
     ) -> sm.Parameters:
         """Take steps."""
-        target = rows(*y)
-        ignored = made("hidden rows are missing at random")
-        selection = target.selection
-        assert selection is not None
-        selection = dataclasses.replace(selection, hidden=selection.hidden & ~ignored)
-        data = sm.read(dataclasses.replace(target, selection=selection))
+        data = sm.read(rows(*y, made))
         key_run, key_twin = jax.random.split(key)
         state = sm.run(key_run, state, data, make_priors(made), n_steps)
         sums = sm.no_sums(data)[1]

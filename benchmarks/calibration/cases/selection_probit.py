@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from benchmarks.calibration import two_level as tl
 from benchmarks.calibration.case import Case, Made
 from benchmarks.calibration.cases import linear_mixed
-from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, rows
+from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, TWINS, rows
 from jaxmice.samplers import linear_mixed as lm, selection_probit as sp
 
 Q = 2 * tl.Q + 2
@@ -30,12 +30,7 @@ class SelectionProbit(Case):
 
     name = "selection_probit"
     methods = "2l.heckman"
-    twins = (
-        "psi misses a degree of freedom",
-        "beta drops its prior",
-        "effects from their marginal law",
-        "hidden rows are missing at random",
-    )
+    twins = TWINS
     thin = 20
     n_draws = 31
 
@@ -67,14 +62,7 @@ class SelectionProbit(Case):
         made: Made,
     ) -> sp.Parameters:
         """Take steps."""
-        target = rows(*y)
-        selection = target.selection
-        assert selection is not None
-        hidden = selection.hidden & ~made("hidden rows are missing at random")
-        target = dataclasses.replace(
-            target, selection=dataclasses.replace(selection, hidden=hidden)
-        )
-        data, prior = sp.read(target), make_prior(made)
+        data, prior = sp.read(rows(*y, made)), make_prior(made)
         key_run, key_twin = jax.random.split(key)
         after = sp.run(key_run, state, data, prior, n_steps)
         b = linear_mixed.marginal_effects(key_twin, after, data.parabolas, made)
