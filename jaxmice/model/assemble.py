@@ -148,20 +148,24 @@ def merge_codes(
     explicit : pandas.DataFrame
         True where the user gave the code.
     """
-    codes = base.copy()
-    explicit = pd.DataFrame(False, index=base.index, columns=base.columns)
+    # In arrays: pandas takes a fraction of a millisecond for every cell.
+    codes = base.to_numpy(copy=True)
+    explicit = np.zeros(codes.shape, bool)
     columns = list(base.columns)
+    row = {block: i for i, block in enumerate(base.index)}
+    place = {name: j for j, name in enumerate(columns)}
     if matrix is not None:
         given = user_matrix(matrix, blocks, columns)
-        codes.loc[given.index] = given
-        explicit.loc[given.index] = True
+        at = [row[block] for block in given.index]
+        codes[at], explicit[at] = given, True
     for block, column, code in compile_roles(roles or {}, blocks, columns):
-        codes.loc[block, column] = code
-        explicit.loc[block, column] = True
+        codes[row[block], place[column]] = code
+        explicit[row[block], place[column]] = True
     for block, members in blocks.items():
         if len(members) == 1:
-            codes.loc[block, members[0]] = 0
-    return codes, explicit
+            codes[row[block], place[members[0]]] = 0
+    axes = (base.index, base.columns)
+    return pd.DataFrame(codes, *axes), pd.DataFrame(explicit, *axes)
 
 
 def correct(state: Rows, constants: Mapping[str, Any], on_missing_predictor: str) -> None:
@@ -235,10 +239,11 @@ def final_matrix(
 
     In a block of several columns, what screening took out for one target stays in the row.
     """
-    out = matrix.copy()
+    codes = matrix.to_numpy(copy=True)
     used = {row.block for row in rows}
-    out.loc[[block for block in blocks if block not in used]] = 0
+    codes[[block not in used for block in matrix.index]] = 0
+    place = {block: i for i, block in enumerate(matrix.index)}
     for row in rows:
         if len(members[row.block]) == 1 and len(blocks[row.block]) == 1:
-            out.loc[row.block] = row.codes
-    return out
+            codes[place[row.block]] = row.codes
+    return pd.DataFrame(codes, matrix.index, matrix.columns)
