@@ -52,9 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with precision_scope(options.precision):
             return check_case(case, options.simulations, options.seed, twins=options.twins)
 
-    # Compilation and the smaller programs keep one core busy each.
+    # Compilation and the smaller programs keep one core busy each. The slowest are not to run
+    # alone at the end.
+    cases.sort(key=lambda case: case.n_draws)
     with ThreadPoolExecutor(options.together) as pool:
         found = list(pool.map(one, cases))
+    found.sort(key=lambda pair: pair[0].case.name)
     results = [result for result, _ in found]
     twins = [twin for _, of_case in found for twin in of_case]
     command = f"python -m benchmarks.calibration --seed {options.seed}"

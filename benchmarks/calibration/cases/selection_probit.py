@@ -14,6 +14,7 @@ from benchmarks.calibration.case import Case, Made
 from benchmarks.calibration.cases import linear_mixed
 from benchmarks.calibration.cases._selection import EXPLAINS, SELECTS, SYSTEMATIC, TWINS, rows
 from jaxmice.samplers import linear_mixed as lm, selection_probit as sp
+from jaxmice.samplers.sums import Sums
 
 Q = 2 * tl.Q + 2
 OF_Y, OF_S, LIVE = np.r_[: tl.Q], np.r_[tl.Q : 2 * tl.Q], np.r_[: Q - 2, Q - 1]
@@ -22,7 +23,8 @@ OF_Y, OF_S, LIVE = np.r_[: tl.Q], np.r_[tl.Q : 2 * tl.Q], np.r_[: Q - 2, Q - 1]
 PSI_DF = Q + 4
 """Of the inverse-Wishart prior, for one dimension less."""
 
-Values = tuple[Float[Array, " n"], Bool[Array, " n"]]
+Values = tuple[Float[Array, " n"], Bool[Array, " n"], Sums]
+"""All values, which are selected, and the parabolas of the clusters, which draws do not change."""
 
 
 class SelectionProbit(Case):
@@ -45,13 +47,14 @@ class SelectionProbit(Case):
         state = sp.Parameters(beta, b, root)
         d, e = jax.random.normal(keys[3], (2, *tl.ROWS.cluster.shape))
         mean_s, mean_y, rho = parts(state)
-        y = mean_y + rho * d + jnp.sqrt(1 - rho**2) * e > 0
-        return state, (y.astype(d.dtype), (mean_s + d > 0) & ~SYSTEMATIC)
+        y = (mean_y + rho * d + jnp.sqrt(1 - rho**2) * e > 0).astype(d.dtype)
+        selected = (mean_s + d > 0) & ~SYSTEMATIC
+        return state, (y, selected, sp.read(rows(y, selected)).parabolas)
 
     def start(self, key: Key[Array, ""], y: Values) -> sp.Parameters:
         """Return the sampler's own start."""
         del key
-        return sp.start(sp.read(rows(*y)))
+        return sp.start(sp.Data(rows(*y[:2]), y[2]))
 
     def run(
         self,
@@ -62,7 +65,7 @@ class SelectionProbit(Case):
         made: Made,
     ) -> sp.Parameters:
         """Take steps."""
-        data, prior = sp.read(rows(*y, made)), make_prior(made)
+        data, prior = sp.Data(rows(*y[:2], made), y[2]), make_prior(made)
         key_run, key_twin = jax.random.split(key)
         after = sp.run(key_run, state, data, prior, n_steps)
         b = linear_mixed.marginal_effects(key_twin, after, data.parabolas, made)
@@ -70,14 +73,15 @@ class SelectionProbit(Case):
 
     def impute(self, key: Key[Array, ""], state: sp.Parameters, y: Values) -> Values:
         """Draw the values that are not selected, as the method does."""
-        values, selected = y
+        values, selected, parabolas = y
         known = tl.ROWS.arrange(~SYSTEMATIC).astype(bool)
-        drawn = tl.by_row(sp.draw_values(key, state, rows(*y), known))
-        return jnp.where(selected, values, (drawn > 0).astype(values.dtype)), selected
+        drawn = tl.by_row(sp.draw_values(key, state, rows(values, selected), known))
+        drawn = (drawn > 0).astype(values.dtype)
+        return jnp.where(selected, values, drawn), selected, parabolas
 
     def quantities(self, state: sp.Parameters, y: Values) -> dict[str, Float[Array, ""]]:
         """Return what is compared."""
-        values, selected = y
+        values, selected, _ = y
         mean_s, mean_y, rho = parts(state)
         beta, b, root = state.beta, state.b, state.root_psi
         fixed_y, fixed_s = beta[Q : Q + tl.F], beta[Q + tl.F :]
