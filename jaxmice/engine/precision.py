@@ -63,8 +63,13 @@ def resolve(device: Any, precision: str | None) -> tuple[Any, str]:
 
 def platform(device: Any = None) -> str:
     """Return the kind of a device, by default of the one that JAX would take: ``"cpu"``, ..."""
-    device = device or getattr(jax.config, "jax_default_device")  # noqa: B009 (mypy lacks it)
+    device = device or default_device()
     if isinstance(device, str):
         return device
     found: str = (device or jax.devices()[0]).platform
     return found
+
+
+def default_device() -> Any:
+    """Return the device that JAX is set to: a `jax.Device`, the name of a kind, or None."""
+    return getattr(jax.config, "jax_default_device")  # noqa: B009 (mypy lacks it)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmice.engine import compiling, streams
-from jaxmice.engine.precision import platform, precision_scope
+from jaxmice.engine.precision import default_device, platform, precision_scope
 from jaxmice.engine.problem import Problem, Step
 from jaxmice.engine.visit import Trace, blank_state, signature
 from jaxmice.errors import RunError
@@ -124,7 +124,7 @@ class Session:
 
     def _in_threads(self, work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
         """Do some work on all parts, each on a core: XLA runs most of a visit on one."""
-        default = getattr(jax.config, "jax_default_device")  # noqa: B009 (mypy lacks it)
+        default = default_device()
 
         def scoped(part: Any) -> Any:
             # What a thread sees of JAX's settings is not what its parent set for itself.
