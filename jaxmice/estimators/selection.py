@@ -9,12 +9,14 @@ its equation exceeds 0, with sigma_j = 1. The parameters of a cluster are
 
 Sources: Heckman (1979), Econometrica 47, 153-161; Van de Ven and Van Praag (1981), Journal of
 Econometrics 17, 229-252, for the binary one; Drezner and Wesolowsky (1990), Journal of
-Statistical Computation and Simulation 35, 101-107, for the bivariate probability.
+Statistical Computation and Simulation 35, 101-107, for the bivariate probability; Lindley
+(1980), Trabajos de Estadistica 31, 223-245, for the means of skewed distributions.
 """
 
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr, ndtr
@@ -46,7 +48,11 @@ FAILED = 1e-2
 """The same distance beyond which a fit has failed: rounding can keep it above `TOLERANCE`."""
 
 ROUGH_RIDGE, ROUGH_TOLERANCE = 0.2, 1e-3
-"""The least penalty, and the tolerance, where a likelihood is approximated for proposals."""
+"""The least penalty where a likelihood is approximated for proposals, and the tolerance where it
+matters little around which point."""
+
+MOST_SKEWED = 1.0
+"""Standard deviations by which an expectation may differ from its mode."""
 
 LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
 
@@ -113,11 +119,13 @@ def fit(rows: Rows, *, binary: bool) -> Evidence:
     count = cluster_sums((rows.selected & rows.layout.row_live)[None].astype(dtype), rows.layout)
     enough = count[0] >= jnp.sum(rows.explains) + 2
     live, penalty = weak_prior(rows, binary=binary)
-    best, done = _search(rows, enough, live, penalty, TOLERANCE, binary=binary)
+    zero = jnp.zeros((len(enough), len(live)), dtype)
+    mean, precision = zero[0], jnp.diag(penalty)
+    best, done = _search(rows, enough, zero, mean, precision, TOLERANCE, binary=binary)
     lower, half = eliminate(jnp.moveaxis(best.hessian, 0, -1), best.gradient.T[:, None])
     convex = jnp.all(jnp.diagonal(lower) > 0, axis=1)
     near = done | (convex & (jnp.sum(half[:, 0] ** 2, axis=0) < FAILED))
-    return _evidence(best, penalty, enough & near)
+    return _evidence(best, mean, precision, enough & near)
 
 
 def approximate(rows: Rows) -> Evidence:
@@ -127,51 +135,102 @@ def approximate(rows: Rows) -> Evidence:
     is taken out again. The search stops near the maximum: for proposals that is enough.
     """
     live, penalty = weak_prior(rows, binary=True)
-    penalty = jnp.maximum(penalty, ROUGH_RIDGE)
+    precision = jnp.diag(jnp.maximum(penalty, ROUGH_RIDGE))
     every = jnp.ones(rows.layout.cluster_live.shape, bool)
-    best, _ = _search(rows, every, live, penalty, ROUGH_TOLERANCE, binary=True)
-    return _evidence(best, penalty, every)
+    zero = jnp.zeros((len(every), len(live)), rows.y.dtype)
+    best, _ = _search(rows, every, zero, zero[0], precision, ROUGH_TOLERANCE, binary=True)
+    return _evidence(best, zero[0], precision, every)
+
+
+def refit(
+    rows: Rows,
+    before: Evidence,
+    mean: Float[Array, " D"],
+    precision: Float[Array, "D D"],
+) -> Evidence:
+    """Approximate the likelihoods of a binary y again, for theta that is normal over clusters.
+
+    The parabola has its place near the maximum of likelihood times normal density. It is moved
+    by what the third derivatives make of the difference between expectation and mode (Lindley
+    1980): so the expectation of theta is right where the likelihood is skewed.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    before
+        What `fit` returned. Clusters without a fit stay without one.
+    mean, precision
+        Of the normal distribution; read where `weak_prior` says there is a parameter.
+    """
+    live, _ = weak_prior(rows, binary=True)
+    both = live[:, None] & live
+    mean, precision = jnp.where(live, mean, 0), jnp.where(both, precision, jnp.eye(len(live)))
+    start, fitted = before.theta.T, before.fitted
+    best, _ = _search(rows, fitted, start, mean, precision, ROUGH_TOLERANCE, binary=True)
+    lower, half = eliminate(
+        jnp.moveaxis(best.hessian, 0, -1),
+        jnp.broadcast_to(jnp.eye(len(live), dtype=mean.dtype)[:, :, None], best.hessian.T.shape),
+    )
+    covariance = jnp.where(both, jnp.einsum("kaj,kbj->jab", half, half), 0)
+
+    def bend(theta: Float[Array, "J D"]) -> Float[Array, ""]:
+        return jnp.sum(covariance * _by_cluster(theta, rows, binary=True)[2])
+
+    third = jnp.where(live, jax.grad(bend)(best.theta), 0) / 2
+    length = jnp.sqrt(jnp.einsum("ja,jab,jb->j", third, covariance, third))
+    third = third * jnp.minimum(1, MOST_SKEWED / jnp.maximum(length, MOST_SKEWED))[:, None]
+    sure = jnp.all(jnp.diagonal(lower) > 0, axis=1) & jnp.isfinite(length)
+    moved = best._replace(gradient=best.gradient - jnp.where(sure[:, None], third, 0))
+    return _evidence(moved, mean, precision, fitted)
 
 
 def _search(
     rows: Rows,
     enough: Bool[Array, " J"],
-    live: Bool[Array, " D"],
-    penalty: Float[Array, " D"],
+    start: Float[Array, "J D"],
+    mean: Float[Array, " D"],
+    precision: Float[Array, "D D"],
     tolerance: float,
     *,
     binary: bool,
 ) -> tuple[_Point, Bool[Array, " J"]]:
-    """Maximise the penalised likelihoods; return where, and which searches have converged."""
+    """Maximise likelihoods with a normal penalty; return where, and which have converged."""
+    live, _ = weak_prior(rows, binary=binary)
 
     def penalised(theta: Float[Array, "J D"], _: _Point) -> _Point:
         value, gradient, hessian = _by_cluster(theta, rows, binary=binary)
         value = jnp.where(enough, value, 0)
         gradient = jnp.where(live & enough[:, None], gradient, 0)
         hessian = jnp.where(live[:, None] & live & enough[:, None, None], hessian, 0)
+        away = theta - mean
+        pull = away @ precision
         return _Point(
             theta,
-            theta**2 @ penalty / 2 - value,
-            penalty * theta - gradient,
-            jnp.diag(penalty) - hessian,
+            jnp.sum(away * pull, axis=1) / 2 - value,
+            pull - gradient,
+            precision - hessian,
         )
 
-    start = jnp.zeros((len(enough), len(live)), rows.y.dtype)
     nowhere = _Point(
         start,
         jnp.full(enough.shape, jnp.inf, start.dtype),
-        start,
-        jnp.broadcast_to(jnp.diag(penalty), (*start.shape, len(live))),
+        jnp.zeros_like(start),
+        jnp.broadcast_to(precision, (*start.shape, len(mean))),
     )
     return minimise_all(penalised, nowhere, MAX_STEPS, tolerance)
 
 
-def _evidence(best: _Point, penalty: Float[Array, " D"], found: Bool[Array, " J"]) -> Evidence:
+def _evidence(
+    best: _Point,
+    mean: Float[Array, " D"],
+    precision: Float[Array, "D D"],
+    found: Bool[Array, " J"],
+) -> Evidence:
     """Return the approximations around penalised maxima, the penalty taken out."""
     fitted = found & jnp.all(jnp.isfinite(best.hessian), axis=(1, 2))
-    information, linear = _concave(
-        best.theta, penalty * best.theta - best.gradient, best.hessian - jnp.diag(penalty), fitted
-    )
+    gradient = (best.theta - mean) @ precision - best.gradient
+    information, linear = _concave(best.theta, gradient, best.hessian - precision, fitted)
     return Evidence(best.theta.T, jnp.moveaxis(information, 0, -1), linear.T, fitted)
 
 

@@ -69,6 +69,11 @@ def expected_effects(
     return beta, lm.draw_b(jnp.zeros_like(sums.k), beta, root, sigma2, sums)[1]
 
 
+def estimate_root(sums: Sums, method_est: str) -> Float[Array, "q q"]:
+    """Return a factor of the estimate of Psi from sums of unit variance."""
+    return _estimate(as_information(sums), method_est)
+
+
 def draw_root(
     key: Key[Array, ""], counter: int | Int[Array, ""], sums: Sums, method_est: str
 ) -> Float[Array, "q q"]:

@@ -11,10 +11,17 @@ from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.methods._fitted import draw_effects, draw_root, flat_prior
+from jaxmice.methods._fitted import (
+    draw_effects,
+    draw_root,
+    estimate_root,
+    expected_effects,
+    flat_prior,
+)
 from jaxmice.methods._selection import TwoLevelSelected
 from jaxmice.methods._two_level import all_random
-from jaxmice.samplers import selection_two_stage as st
+from jaxmice.samplers import linear_mixed as lm, selection_two_stage as st
+from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
 OPTIONS = {"method_est": ("reml", "mm"), "residual": ("conditional", "full")}
@@ -93,7 +100,17 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
 
     def read(self, target: Target) -> st.Summary:
         """Return what the clusters say about their parameters."""
-        return st.summarise(all_random(target), binary=self.binary)
+        target = all_random(target)
+        evidence = st.fit(target, binary=self.binary)
+        sums = st.summarise(evidence, target, binary=self.binary)
+        if not self.binary:
+            return sums
+        # What 0 and 1 say is skewed: no parabola at its maximum does for effects and means.
+        roots = jax.vmap(partial(estimate_root, method_est=self.method_est))(sums.blocks)
+        root, whole, prior = joined(roots, sums.whole)
+        beta, _ = expected_effects(root, jnp.ones((), root.dtype), whole, prior)
+        evidence = st.refit(evidence, beta, root, target)
+        return st.summarise(evidence, target, binary=True)
 
     def unfitted(self, state: st.Parameters) -> Bool[Array, "*batch J"]:
         """Return clusters without a fit of their own."""
@@ -113,13 +130,8 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
         del state, n_steps
         draw = partial(draw_root, method_est=self.method_est)
         roots = jax.vmap(draw, in_axes=(None, 0, 0))(key, 2 * jnp.arange(3), sums.blocks)
-        q = (sums.whole.k.shape[0] - 2) // 2
-        root = block_diag(roots[0, :q, :q], roots[1, :q, :q], roots[2, :2, :2])
-        one = jnp.ones((), root.dtype)
-        # What holds the parameters is a prior: as a ridge it would give way with Psi.
-        prior = replace(flat_prior(sums.whole), beta_precision=sums.whole.penalty)
-        whole = replace(sums.whole, penalty=jnp.zeros_like(sums.whole.penalty))
-        beta, b = draw_effects(key, EFFECTS, root, one, whole, prior)
+        root, whole, prior = joined(roots, sums.whole)
+        beta, b = draw_effects(key, EFFECTS, root, jnp.ones((), root.dtype), whole, prior)
         return st.as_parameters(beta, b, roots, sums.fitted)
 
     def impute(
@@ -130,3 +142,14 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
         known = self.knows_selection(target)
         y = st.draw_values(key, state, target, known, full=full) + target.delta
         return (y > 0).astype(y.dtype) if self.binary else y
+
+
+def joined(roots: Float[Array, "3 w w"], whole: Sums) -> tuple[Float[Array, "Q Q"], Sums, lm.Prior]:
+    """Return one factor of Psi, and sums with their penalty as a prior.
+
+    As a ridge what holds the parameters would give way with Psi.
+    """
+    q = (whole.k.shape[0] - 2) // 2
+    root = block_diag(roots[0, :q, :q], roots[1, :q, :q], roots[2, :2, :2])
+    prior = replace(flat_prior(whole), beta_precision=whole.penalty)
+    return root, replace(whole, penalty=jnp.zeros_like(whole.penalty)), prior

@@ -16,13 +16,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators import selection as se
-from jaxmice.linalg import eliminate, to_rows
+from jaxmice.linalg import cholesky, eliminate, solve_lower, to_rows
 from jaxmice.samplers import latent, selection_mixed as sm
 from jaxmice.samplers.sums import Sums, put_together
 from jaxmice.target import Target
 
 PRECISION = 1e-2
 """Prior precision of the means over clusters, besides that of atanh rho."""
+
+SMALLEST = 1e-2
+"""Deviation over clusters below which none is told from none at all."""
 
 
 class Summary(eqx.Module):
@@ -75,10 +78,41 @@ def rows_of(target: Target) -> se.Rows:
     )
 
 
-def summarise(target: Target, *, binary: bool) -> Summary:
-    """Fit every cluster, and arrange what the fits say."""
+def fit(target: Target, *, binary: bool) -> se.Evidence:
+    """Fit every cluster by itself."""
+    return se.fit(rows_of(target), binary=binary)
+
+
+def refit(
+    evidence: se.Evidence,
+    beta: Float[Array, " D"],
+    root_psi: Float[Array, "Q Q"],
+    target: Target,
+) -> se.Evidence:
+    """Approximate the likelihoods of a binary y again, given how parameters vary over clusters.
+
+    Parameters
+    ----------
+    evidence
+        What `fit` returned.
+    beta, root_psi
+        Means and lower factor of the covariance, in the order of `Summary.whole`.
+    target
+        As for `fit`.
+    """
+    random, fixed = _places(len(target.z_live), len(evidence.theta))
+    psi = jnp.matmul(root_psi, root_psi.T) + SMALLEST**2 * jnp.eye(len(random), dtype=beta.dtype)
+    eye = jnp.eye(len(beta), dtype=beta.dtype)
+    inverse = solve_lower(cholesky(psi), eye[: len(random), : len(random)])
+    precision = PRECISION * eye
+    precision = precision.at[np.ix_(random, random)].set(jnp.matmul(inverse.T, inverse))
+    mean = jnp.zeros_like(beta).at[np.concatenate([random, fixed])].set(beta)
+    return se.refit(rows_of(target), evidence, mean, precision)
+
+
+def summarise(evidence: se.Evidence, target: Target, *, binary: bool) -> Summary:
+    """Arrange what the fits of the clusters say."""
     rows = rows_of(target)
-    evidence = se.fit(rows, binary=binary)
     q, p = len(target.z_live), len(rows.x)
     width, f = max(q, 2), p - q
     # Beyond theta lie parameters that nothing is known about, to fill up blocks.
@@ -102,12 +136,15 @@ def summarise(target: Target, *, binary: bool) -> Summary:
 
 def whole_sums(evidence: se.Evidence, target: Target, *, binary: bool) -> Sums:
     """Return what the clusters say about all parameters, in the order of `Summary.whole`."""
-    q, n = len(target.z_live), len(evidence.theta)
-    p = n // 2 - 1
-    random = jnp.asarray(np.r_[:q, p : p + q, 2 * p : n])
-    fixed = jnp.asarray(np.r_[q:p, p + q : 2 * p])
+    random, fixed = map(jnp.asarray, _places(len(target.z_live), len(evidence.theta)))
     live, _ = se.weak_prior(rows_of(target), binary=binary)
     return _make_sums(_products(evidence, 0), random, fixed, live, evidence.fitted, target)
+
+
+def _places(q: int, n: int) -> tuple[Int[np.ndarray, " Q"], Int[np.ndarray, " f"]]:
+    """Return where theta has parameters with random effects, and fixed ones."""
+    p = n // 2 - 1
+    return np.r_[:q, p : p + q, 2 * p : n], np.r_[q:p, p + q : 2 * p]
 
 
 def _products(evidence: se.Evidence, n_spare: int) -> Float[Array, "r r J"]:
