@@ -118,7 +118,7 @@ def fit(information: Information, residual: Residual | None = None, *, reml: boo
     ) -> tuple[_Point, Array, Array, Array]:
         best, trial, radius, steps = carry
         new = _evaluate(trial, information, residual, reml)
-        slack = 4 * jnp.finfo(start.dtype).eps * jnp.abs(best.value)
+        slack = 4 * jnp.finfo(start.dtype).eps * jnp.abs(new.value)
         better = new.value <= best.value + slack
         tried = jnp.linalg.norm(trial - best.theta)
         point = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
@@ -129,9 +129,10 @@ def fit(information: Information, residual: Residual | None = None, *, reml: boo
         return point, point.theta + move, radius, steps + 1
 
     theta = start[rows, columns]
-    first = _evaluate(theta, information, residual, reml)
     radius = jnp.ones((), start.dtype)
-    carry = (first, theta + _propose(first, radius)[0], radius, jnp.asarray(1))
+    eye = jnp.eye(len(rows), dtype=start.dtype)
+    nowhere = _Point(theta, jnp.full_like(radius, jnp.inf), jnp.zeros_like(theta), eye, radius)
+    carry = (nowhere, theta, radius, jnp.asarray(0))
     point = jax.lax.while_loop(unfinished, advance, carry)[0]
     return _as_fit(point, jnp.zeros_like(start).at[rows, columns].set(point.theta), residual)
 

@@ -1,6 +1,7 @@
 """Parameters drawn around a fit, for the engines that run no chain."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
@@ -83,17 +84,23 @@ def draw_root(
     estimated again. Two counters are used.
     """
     information = as_information(sums)
-    root = _estimate(information, method_est)
     z_beta, z_b = _noise(key, counter, sums)
-    V = lm.projected_root(root, sums)
-    effects = normals(key, jnp.asarray(counter + 1), (z_b.T.shape), z_b.dtype).T
-    k = z_b + sum((V[:, i] * effects[i] for i in range(len(V))), jnp.zeros_like(z_b))
+    z = normals(key, jnp.asarray(counter + 1), z_b.T.shape, z_b.dtype).T
     # Neither estimate reads beta, so that the simulated one may be zero.
-    tolerance = 64 * float(jnp.finfo(k.dtype).eps)
+    tolerance = 64 * float(jnp.finfo(z.dtype).eps)
     outside = eliminate(information.S, information.S[:, :0], tolerance)[0]
     seen = jnp.any(information.root != 0, axis=0)
-    simulated = information._replace(k=jnp.where(seen, k, 0), s=outside @ z_beta)
-    return _estimate(simulated, method_est)
+
+    def estimate(root: Array, simulate: Array) -> tuple[Array, None]:
+        V = lm.projected_root(root, sums)
+        k = z_b + sum((V[:, i] * z[i] for i in range(len(V))), jnp.zeros_like(z_b))
+        k = jnp.where(simulate, jnp.where(seen, k, 0), information.k)
+        s = jnp.where(simulate, outside @ z_beta, information.s)
+        return _estimate(information._replace(k=k, s=s), method_est), None
+
+    # Twice the same, to compile it once.
+    root = jnp.zeros_like(information.root[..., 0])
+    return jax.lax.scan(estimate, root, jnp.array([False, True]))[0]
 
 
 def _estimate(information: Information, method_est: str) -> Float[Array, "q q"]:
