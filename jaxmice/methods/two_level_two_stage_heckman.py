@@ -41,10 +41,12 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
 
     for row i of cluster j, y observed where :math:`s_{ij} > 0`; d and e are standard normal.
     A binary y is 1 where its equation exceeds 0, with :math:`\sigma_j = 1`. First every
-    cluster is fitted by maximum likelihood, then :math:`\beta_j`, :math:`\alpha_j` and
-    :math:`(\log \sigma_j, \operatorname{atanh} \rho_j)` are summarised by random-effects
-    meta-analyses, whose covariances are drawn by a parametric bootstrap; then the parameters
-    of every cluster are drawn, and its missing values given that they were not selected.
+    cluster is fitted by maximum likelihood; its likelihood counts as a parabola, for two
+    categories as one that has the right expectations given how clusters differ. Then
+    :math:`\beta_j`, :math:`\alpha_j` and :math:`(\log \sigma_j, \operatorname{atanh} \rho_j)`
+    are summarised by random-effects meta-analyses, whose covariances are drawn by a parametric
+    bootstrap; then the parameters of every cluster are drawn, and its missing values given that
+    they were not selected.
 
     Codes as for ``2l.heckman``: 1 or 2 for predictors of both equations; -3 for the selection
     only; -4 for y only. At least one predictor should have code -3.
@@ -55,8 +57,7 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
     numbers: ``"conditional"`` draws from the distribution of a value that was not selected;
     ``"full"``, as published, adds a normal residual of variance :math:`\sigma_j^2` to its
     expectation, which is too much. ``2l.heckman`` needs no normal approximation and is to
-    be preferred where clusters are small; two categories need thousands of rows a cluster, or
-    effects are drawn towards zero. In float32, so by default on a GPU, clusters of about ten
+    be preferred where clusters are small. In float32, so by default on a GPU, clusters of about ten
     rows can have likelihoods too flat for the digits there are: take ``precision="float64"``.
 
     Missing data
@@ -70,12 +71,16 @@ class TwoLevelTwoStageHeckman(TwoLevelSelected):
     ``micemd`` fits a cluster whose selection model fails as if values were missing at random,
     ignores covariances between the estimates of different blocks, and has the faults that
     ``systematic="nonselected"`` and ``residual="full"`` bring back. Here a weak penalty keeps
-    every fit finite, and is taken out again before clusters are summarised.
+    every fit finite, and is taken out again before clusters are summarised. With two categories
+    and a parabola at the maximum, effects would be drawn towards zero: here it is found once
+    more where the cluster's parameters are likely, and moved for skewness.
 
     References
     ----------
     Munoz J, Efthimiou O, Audigier V, de Jong VMT, Debray TPA (2023). Multiple imputation of
     incomplete multilevel data using Heckman selection models. arXiv 2301.05043, section 3.
+
+    Lindley DV (1980). Approximate Bayesian methods. Trabajos de Estadistica 31, 223-245.
     """
 
     name: ClassVar[str] = "2l.2stage.heckman"

@@ -134,3 +134,62 @@ def test_taking_the_penalty_out_moves_no_estimate_far() -> None:
     usual = (moved(whole) < se.MOST_REMOVED) & (values[:, 0] > 1e-6 * values[:, -1])
     assert usual.mean() > 0.7
     assert moved(taken - whole)[usual].max() < 1e-3
+
+
+def test_expectations_follow_skewed_likelihoods_once_refitted() -> None:
+    """Of parameters with a known distribution over clusters, by importance sampling."""
+    clusters, n, n_draws = 8, 120, 6_000
+    rng = np.random.default_rng(6)
+    x = np.concatenate([np.ones((1, clusters, n)), rng.normal(size=(1, clusters, n))])
+    d, e = rng.normal(size=(2, clusters, n))
+    effects = rng.normal(size=(2, clusters, 1))
+    seen = 0.2 + 0.6 * effects[0] + x[1] + d > 0
+    y = (1.0 + 0.6 * effects[1] + 0.6 * d + 0.8 * e > 0) & seen
+
+    def rows_of(copies: int) -> se.Rows:
+        def repeat(each: np.ndarray) -> jax.Array:
+            return jnp.asarray(np.repeat(each, copies, axis=-2))
+
+        J = clusters * copies
+        layout = Layout(jnp.ones((J, n), bool), jnp.arange(J), jnp.ones(J, bool))
+        columns = repeat(x), repeat(y.astype(float)), repeat(seen), repeat(~seen)
+        # y has an intercept only.
+        return se.Rows(*columns, jnp.array([True, False]), jnp.array([True, True]), layout)
+
+    rows = rows_of(1)
+    live = np.asarray(se.weak_prior(rows, binary=True)[0])
+    mean = np.array([1.0, 0, 0.2, 1.0, 0, 0.7])
+    deviation = np.array([0.6, 1, 0.6, 0.3, 1, 0.4])
+    precision = np.diag(deviation**-2)
+    before = jax.jit(partial(se.fit, binary=True))(rows)
+    assert np.all(before.fitted)
+
+    @jax.jit
+    def log_likelihood(theta: jax.Array, rows: se.Rows) -> jax.Array:
+        return se._by_cluster(theta, rows, binary=True)[0]
+
+    def moments(evidence: se.Evidence) -> tuple[np.ndarray, np.ndarray]:
+        information = np.moveaxis(np.asarray(evidence.information), -1, 0)
+        covariance = np.linalg.inv(information + precision)
+        return covariance, np.einsum("jab,jb->ja", covariance, evidence.linear.T + precision @ mean)
+
+    refitted = jax.jit(se.refit)(rows, before, jnp.asarray(mean), jnp.asarray(precision))
+    covariance, centre = moments(refitted)
+    z = rng.standard_t(6, size=(clusters, n_draws, len(mean)))
+    theta = centre[:, None] + np.einsum("jab,jnb->jna", 1.2 * np.linalg.cholesky(covariance), z)
+    theta[..., ~live] = 0
+    value = log_likelihood(jnp.asarray(theta.reshape(-1, len(mean))), rows_of(n_draws))
+    log_weight = np.array(value).reshape(clusters, n_draws)
+    log_weight -= np.sum(((theta - mean) / deviation)[..., live] ** 2, axis=-1) / 2
+    log_weight -= np.sum(stats.t.logpdf(z, 6)[..., live], axis=-1)
+    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    weight /= weight.sum(axis=1, keepdims=True)
+    expected = np.einsum("jn,jnd->jd", weight, theta)
+    spread = np.sqrt(np.einsum("jn,jnd->jd", weight, (theta - expected[:, None]) ** 2))
+
+    def away(evidence: se.Evidence) -> np.ndarray:
+        return np.abs(moments(evidence)[1] - expected)[:, live] / spread[:, live]
+
+    # Five deviations of the sampling: 32 numbers, one false alarm in 50,000.
+    assert away(refitted).max() < 5 * np.sqrt(np.sum(weight**2, axis=1)).max() < 0.1
+    assert away(before).mean() > 0.1
