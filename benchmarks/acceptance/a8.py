@@ -279,7 +279,8 @@ def run(replications: int, seed: int, only: Sequence[str] = ()) -> str:
         register_method(method)
     lines = [
         f"{replications} data sets per setting. Bias is the difference from the complete data "
-        f"(for these from the truth). Limits: bias {BIAS_LIMIT[0]} and {BIAS_LIMIT[1]}, coverage "
+        "(for these from the truth; the sum is the bias of a method from it). "
+        f"Limits: bias {BIAS_LIMIT[0]} and {BIAS_LIMIT[1]}, coverage "
         f"at least that of the complete data less {COVERAGE_LIMIT}, sd(u1) within "
         f"{SPREAD_LIMIT:.0%} of theirs; not decided means beyond a limit by less than three "
         "standard errors of the simulation. Two claims about drawing the effects of a study "

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Compilation and the smaller programs keep one core busy each. The slowest are not to run
     # alone at the end.
-    cases.sort(key=lambda case: case.n_draws)
+    cases.sort(key=lambda case: -case.thin)
     with ThreadPoolExecutor(options.together) as pool:
         found = list(pool.map(one, cases))
     found.sort(key=lambda pair: pair[0].case.name)
@@ -96,7 +96,7 @@ def report(
         "",
         f"{made}, compilation included.",
         "",
-        f"Ranks of the truth among 63 draws (31 for the slowest) in {n:,} simulations; "
+        f"Ranks of the truth among {Case.n_draws} draws in {n:,} simulations; "
         f"{PER_SIMULATION * n:,} "
         "exact starts. The smallest p-value of each test over its quantities, not adjusted; red "
         f"below {LEVEL:g}. If all samplers are right, one of the {tests} tests is red with "

@@ -25,8 +25,8 @@ class Case(abc.ABC):
     burnin: int = 100
     """Steps before the first of the ranked draws."""
 
-    n_draws: int = 63
-    """Draws among which the truth is ranked."""
+    n_draws: int = 31
+    """Draws among which the truth is ranked. More find little more: simulations decide."""
 
     thin: int = 10
     """Steps between ranked draws."""

@@ -29,8 +29,6 @@ class JointLatent(Case):
         "coefficients of the latent normals drop their prior",
     )
 
-    n_draws = 31
-
     def __init__(self, name: str, *, random: bool) -> None:
         """Choose between one covariance and one per cluster."""
         self.name, self.random = name, random

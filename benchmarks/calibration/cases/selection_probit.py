@@ -34,7 +34,6 @@ class SelectionProbit(Case):
     methods = "2l.heckman"
     twins = TWINS
     thin = 20
-    n_draws = 31
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sp.Parameters, Values]:
         """Draw parameters, all values and which are selected."""
