@@ -141,8 +141,15 @@ def library_calls(jaxpr: Any) -> list[str]:
     return found
 
 
-def test_two_library_calls_never_wait_for_each_other() -> None:
+@pytest.mark.parametrize("kind", ["continuous", "binary"])
+def test_two_library_calls_never_wait_for_each_other(kind: str) -> None:
     """Two at once, each over a large batch, wait forever on a machine with two processors."""
-    program = jax.make_jaxpr(partial(st.summarise, binary=False))(target())
+    method = REGISTRY["2l.2stage.heckman"]().for_column(kind, 2)
+    fit = jax.make_jaxpr(partial(st.fit, binary=method.binary))(target())
+    read = jax.make_jaxpr(method.read)(target())
 
-    assert library_calls(program.jaxpr) == ["eigh", "eigh"]  # the search, then what it found
+    of_one_fit = ["eigh", "eigh"]  # the search, then what it found
+    assert library_calls(fit.jaxpr) == of_one_fit
+    # Between two fits there is a single matrix of every block, that one needs the other for.
+    between = ["eigh"] if method.binary else []
+    assert library_calls(read.jaxpr) == of_one_fit + between + of_one_fit * method.binary
