@@ -39,6 +39,30 @@ def adjusted_pvalue(draws: Mapping[str, Any], distributions: Mapping[str, Cdf]) 
     )
 
 
+def exchange_pvalue(one: np.ndarray, other: np.ndarray, n_splits: int = 20_000) -> float:
+    """Return a p-value for "both samples have one law", whatever that is.
+
+    A permutation test: how far the mean ranks of all quantities are apart, against other
+    splits of the draws. Exact, however quantities depend on each other.
+
+    Parameters
+    ----------
+    one, other
+        Quantities in rows, independent draws in columns.
+    n_splits
+        Number of other splits; their inverse is about the least p-value.
+    """
+    both = stats.rankdata(np.concatenate([one, other], axis=1), axis=1)
+    spread = both.std(axis=1, keepdims=True)
+    both = (both - both.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    n, total = one.shape[1], both.shape[1]
+    weights = np.repeat([[1 / n, -1 / (total - n)]], [n, total - n], axis=1)
+    splits = np.random.default_rng(0).permuted(np.repeat(weights, n_splits, axis=0), axis=1)
+    apart = np.sum((both @ np.concatenate([weights, splits]).T) ** 2, axis=0)
+    # The same split found again may differ in its last digit.
+    return float(np.mean(apart >= apart[0] * (1 - 1e-9)))
+
+
 def normal_pvalues(draws: Any, mean: Any, covariance: Any) -> list[float]:
     """Return p-values for "these rows are draws from this normal distribution".
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmice.engine.problem import Data
-from jaxmice.engine.visit import Trace, make_trace, over_replications
+from jaxmice.engine.visit import Trace, make_trace, over_first_axis
 from jaxmice.linalg import cluster_sums, counting_rows, to_rows
 
 ROUNDING = 8
@@ -179,7 +179,7 @@ def recompute(
         return columns, traces, reports
 
     over_chains = jax.vmap(one_chain, in_axes=(0, None, None))
-    return over_replications(over_chains, columns, values, data)
+    return over_first_axis(over_chains, columns, values, data)
 
 
 def process(
@@ -232,7 +232,7 @@ def process(
         return columns, drawn, trace, dataclasses.replace(report, n_clipped=n_clipped)
 
     over_chains = jax.vmap(one_chain, in_axes=(0, 0, 0, None, None, None))
-    return over_replications(over_chains, columns, drawn, trace, steps, values, data)
+    return over_first_axis(over_chains, columns, drawn, trace, steps, values, data)
 
 
 def _look(

@@ -90,8 +90,13 @@ def visit(
             traces.append(trace)
         return columns, drawn, state, jax.tree.map(lambda *t: jnp.stack(t), *traces)
 
-    over_chains = jax.vmap(one_chain, in_axes=(0, None, None, 0, 0))
-    return over_replications(over_chains, keys, data, spec, columns, state)
+    def all_chains(keys: Array, data: Data, spec: Spec, columns: Array, state: Any) -> Any:
+        def chain(keys: Array, columns: Array, state: Any) -> Any:
+            return one_chain(keys, data, spec, columns, state)
+
+        return over_first_axis(chain, keys, columns, state)
+
+    return over_first_axis(all_chains, keys, data, spec, columns, state)
 
 
 def _redrawn(
@@ -116,8 +121,8 @@ def _redrawn(
     return jax.lax.while_loop(going, draw, (jnp.array(0), begin))[1]
 
 
-def over_replications(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Map over data sets; a single one is not worth the time to trace another axis."""
+def over_first_axis(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Map over data sets, or chains; a single one is not worth the time to trace another axis."""
     if jax.tree.leaves(arguments)[0].shape[0] > 1:
         return jax.vmap(function)(*arguments)
     result = function(*jax.tree.map(lambda leaf: leaf[0], arguments))

@@ -20,6 +20,7 @@ from jaxmice.linalg.rows import draw_normal as draw_normal, solve_half as solve_
 from jaxmice.linalg.small import (
     UNROLLED as UNROLLED,
     cholesky as cholesky,
+    contract as contract,
     eliminate as eliminate,
     solve_lower as solve_lower,
     solve_lower_pseudo as solve_lower_pseudo,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.estimators.meta_analysis import Information, fit, moments
-from jaxmice.linalg import eliminate
+from jaxmice.linalg import contract, eliminate
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums
@@ -93,7 +93,7 @@ def draw_root(
 
     def estimate(root: Array, simulate: Array) -> tuple[Array, None]:
         V = lm.projected_root(root, sums)
-        k = z_b + sum((V[:, i] * z[i] for i in range(len(V))), jnp.zeros_like(z_b))
+        k = z_b + contract(jnp.swapaxes(V, 0, 1), z[:, None])[:, 0]
         k = jnp.where(simulate, jnp.where(seen, k, 0), information.k)
         s = jnp.where(simulate, outside @ z_beta, information.s)
         return _estimate(information._replace(k=k, s=s), method_est), None

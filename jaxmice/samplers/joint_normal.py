@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxmice.linalg import (
     Layout,
     cluster_products,
+    contract,
     draw_normal,
     solve_half,
     solve_lower,
@@ -446,7 +447,8 @@ def draw_beta(
     if q:
         V = projected_root(root_psi, inverse, sums)
         eye = jnp.eye(q * r, dtype=z.dtype)[:, :, None]
-        marginal = eye + sum(V[:, c, None] * V[None, :, c] for c in range(q * r))
+        rows = jnp.swapaxes(V, 0, 1)
+        marginal = eye + contract(rows, rows)
         design = sums.K[:, None, :, None] * inverse[None, :, None]
         k = residuals.k if mean is None else residuals.k - spread_inside(mean, sums)
         rhs = [design.reshape(q * r, p * r, -1), turn(inverse, k)[:, None]]
@@ -503,9 +505,7 @@ def draw_b(
     k = residuals.k - fitted_inside(beta - residuals.beta, sums)
     k = turn(inverse, k if mean is None else k - spread_inside(mean, sums))
     eye = jnp.eye(q * r, dtype=z.dtype)[:, :, None]
-    precision = eye + sum(row[:, None] * row[None] for row in V)
-    shift = sum((V[i] * k[i] for i in range(q * r)), jnp.zeros_like(k[0]))
-    eta = draw_normal(z, precision, shift)
+    eta = draw_normal(z, eye + contract(V, V), contract(V, k[:, None])[:, 0])
     b = jnp.matmul(root_psi, eta).reshape(q, r, J)
     b = b if mean is None else b + mean
     return jnp.where(sums.z_live[:, None, None] & sums.cluster_live, b, 0)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxmice.linalg import UNROLLED, draw_normal, solve_half, solve_lower_pseudo
+from jaxmice.linalg import UNROLLED, contract, draw_normal, solve_half, solve_lower_pseudo
 from jaxmice.random import inverse_wishart_factor, log_gamma, normals, once, wishart_shapes
 from jaxmice.samplers.sums import Sums
 
@@ -232,8 +232,7 @@ def step(noise: Noise, parameters: Parameters, sums: Sums, prior: Prior) -> Para
 
 def projected_root(root_psi: Float[Array, "q q"], sums: Sums) -> Float[Array, "q q J"]:
     """Return V_j = R_j' L with Psi = L L'."""
-    terms = [sums.root[i][:, None] * root_psi[i][None, :, None] for i in range(root_psi.shape[0])]
-    return sum(terms, jnp.zeros_like(sums.root))
+    return contract(sums.root, root_psi[:, :, None])
 
 
 def draw_beta(
@@ -261,7 +260,8 @@ def beta_equations(
     if q:
         V = projected_root(root_psi, sums)
         eye = jnp.eye(q, dtype=root_psi.dtype)[:, :, None]
-        marginal = eye * sigma2 + sum(V[:, i, None] * V[None, :, i] for i in range(q))
+        rows = jnp.swapaxes(V, 0, 1)
+        marginal = eye * sigma2 + contract(rows, rows)
         columns = jnp.concatenate([sums.K, sums.k[:, None]], axis=1)
         solved = solve_half(marginal, columns, least=[sigma2] * q)
         # One matrix product gives the precision and the shift.
@@ -296,8 +296,7 @@ def effect_equations(
     r = sums.k - fitted(beta, sums)
     weight = 1 / sigma2
     eye = jnp.eye(len(r), dtype=r.dtype)[:, :, None]
-    precision = eye + sum(row[:, None] * row[None] for row in V) * weight
-    return V, precision, sum(V[i] * r[i] for i in range(len(r))) * weight
+    return V, eye + contract(V, V) * weight, contract(V, r[:, None])[:, 0] * weight
 
 
 def draw_b(
@@ -317,16 +316,8 @@ def draw_b(
         return z, z
     _, precision, shift = effect_equations(beta, root_psi, sigma2, sums)
     eta = draw_normal(z, precision, shift, least=[1.0] * q)
-    b = _dot(eta, jnp.swapaxes(root_psi, 0, 1)[:, :, None])
+    b = contract(eta[:, None], root_psi.T[:, :, None])[0]
     return eta, jnp.where(sums.z_live[:, None] & sums.cluster_live, b, 0)
-
-
-def _dot(a: Float[Array, "k *J"], b: Float[Array, "k *n"]) -> Float[Array, "*n"]:
-    """Contract the first axes, written out so that it fuses with what uses it.
-
-    A vector ``a`` of batches meets a vector or a matrix ``b`` of batches.
-    """
-    return sum((a[i] * b[i] for i in range(1, a.shape[0])), a[0] * b[0])
 
 
 def fitted(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "q J"]:
@@ -342,8 +333,7 @@ def misfit(
 ) -> Float[Array, "q J"]:
     """Return R'b - (k - K beta): what the effects leave unexplained inside Z."""
     V = projected_root(root_psi, sums)
-    terms = [V[:, i] * eta[i] for i in range(eta.shape[0])]
-    return sum(terms, jnp.zeros_like(eta)) - (sums.k - fitted(beta, sums))
+    return contract(jnp.swapaxes(V, 0, 1), eta[:, None])[:, 0] - (sums.k - fitted(beta, sums))
 
 
 def outside(beta: Float[Array, " p"], sums: Sums) -> Float[Array, "*J"]:

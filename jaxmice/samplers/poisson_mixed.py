@@ -29,6 +29,7 @@ from jaxmice.linalg import (
     cholesky,
     cluster_products,
     cluster_sums,
+    contract,
     solve_lower,
     solve_lower_transposed,
     to_blocks,
@@ -338,10 +339,9 @@ def geometry(
     precision = jnp.zeros((p, p), root.dtype)
     if q:
         eye = jnp.eye(q, dtype=root.dtype)[:, :, None]
-        half = cholesky(eye + sum(row[:, None] * row[None] for row in V))
-        shift = sum((V[i][:, None] * K[i][None] for i in range(q)), jnp.zeros_like(K))
-        along = -solve_lower_transposed(half, solve_lower(half, shift))
-        left = K + sum(V[:, i][:, None] * along[i][None] for i in range(q))
+        half = cholesky(eye + contract(V, V))
+        along = -solve_lower_transposed(half, solve_lower(half, contract(V, K)))
+        left = K + contract(jnp.swapaxes(V, 0, 1), along)
         flat = jnp.moveaxis(jnp.concatenate([left, along]), 1, 0).reshape(p, -1)
         precision = jnp.matmul(flat, flat.T)
     # The ridge of the sums guards the factor; a proposal may be narrower than it need be.

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators.selection import hazard
-from jaxmice.linalg import cluster_products, cluster_sums, eliminate, to_rows
+from jaxmice.linalg import cluster_products, cluster_sums, contract, eliminate, to_rows
 from jaxmice.random import normal_tail, normals, once, uniforms
 from jaxmice.samplers import latent, linear_mixed as lm, linear_mixed_by_cluster as lmc
 from jaxmice.samplers.sums import Sums, put_together
@@ -159,8 +159,7 @@ def _make_sums(
     products = jnp.where(live[:, None, None] & live[:, None], products, 0)
     tolerance = 64 * float(jnp.finfo(products.dtype).eps)
     root, solved = eliminate(products[:q, :q], products[:q, q:], tolerance)
-    removed = sum((row[:, None] * row[None] for row in solved), jnp.zeros_like(products[q:, q:]))
-    left = products[q:, q:] - removed
+    left = products[q:, q:] - contract(solved, solved)
     x_square = jnp.sum(jnp.diagonal(products), axis=0)[:-1]
     k_f, k = solved[:, :f], solved[:, f]
     return put_together(root, k_f, k, left, n, x_square, z_live, f_live, target)

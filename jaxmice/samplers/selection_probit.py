@@ -27,6 +27,7 @@ from jaxmice.estimators import selection as se
 from jaxmice.linalg import (
     cholesky,
     cluster_sums,
+    contract,
     draw_normal,
     eliminate,
     solve_lower,
@@ -206,7 +207,7 @@ def move_effects(
     new = log_likelihood(beta, b, data.target)
 
     def parabola(eta: Float[Array, "Q J"]) -> Float[Array, " J"]:
-        image = sum((V[:, i] * eta[i] for i in range(len(eta))), jnp.zeros_like(eta))
+        image = contract(jnp.swapaxes(V, 0, 1), eta[:, None])[:, 0]
         return jnp.sum(eta * shift - image**2 / 2, axis=0)
 
     moves = bar < new - value - (parabola(trial) - parabola(eta))

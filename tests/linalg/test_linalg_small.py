@@ -11,6 +11,7 @@ import pytest
 from jaxmice.linalg import (
     UNROLLED,
     cholesky,
+    contract,
     draw_normal,
     eigh,
     eliminate,
@@ -96,6 +97,16 @@ def test_factors_and_solutions_are_those_of_numpy(q: int, dtype: str) -> None:
     close(first(full), np.linalg.solve(a, b), dtype)
     assert factor.dtype == half.dtype == full.dtype == dtype
     assert np.all(np.triu(first(factor), 1) == 0)
+
+
+@cases(*CASES, ("float64", 20))
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_contractions_are_those_of_numpy(q: int, dtype: str, batch: int) -> None:
+    rng = np.random.default_rng(q)
+    a, b = rng.normal(size=(BATCH, q, 3)), rng.normal(size=(batch, q, COLUMNS))
+    product = contract(last(a, dtype), last(b, dtype))
+    close(first(product), np.swapaxes(a, 1, 2) @ b, dtype)
+    assert product.dtype == dtype
 
 
 @cases(("float64", 1), ("float64", 4), ("float64", 9), ("float32", 3))
