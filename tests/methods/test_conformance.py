@@ -201,17 +201,17 @@ def assert_begins(more: jm.ImputedData, imp: jm.ImputedData, **close: float) -> 
 
 
 def drawn_in_two_orders(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return numbers of 10 draws of every cell of a column, and of 10 from shuffled rows."""
+    """Return numbers of 12 draws of every cell of a column, and of 12 from shuffled rows."""
     target = targets_of(REGISTRY[name])[0]
     order = np.random.default_rng(3).permutation(len(table()))
-    one = jm.mice(**setup_of(name, m=10, maxit=1)).imp[target]
-    shuffled = setup_of(name, data=table().iloc[order], m=10, maxit=1, seed=6)
+    one = jm.mice(**setup_of(name, m=12, maxit=1)).imp[target]
+    shuffled = setup_of(name, data=table().iloc[order], m=12, maxit=1, seed=6)
     other = jm.mice(**shuffled).imp[target].loc[one.index]
     # Without the digits that another order of sums changes.
     both = pd.concat([one, other], axis=1).astype(object)
     both = both.map(lambda v: round(v, 9) if isinstance(v, float) else v)
     number = np.unique(both, return_inverse=True)[1].reshape(both.shape)
-    return number[:, :10], number[:, 10:]
+    return number[:, :12], number[:, 12:]
 
 
 @pytest.mark.parametrize("name", METHODS, scope="module")
