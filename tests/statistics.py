@@ -25,6 +25,16 @@ def bonferroni(pvalues: Iterable[Any]) -> float:
     return min(1.0, len(values) * float(np.min(np.nan_to_num(values, nan=0.0))))
 
 
+def first_alarm(pvalue: Callable[[int], float], sizes: Iterable[int]) -> float:
+    """Return the p-value from the smallest sample that raises the alarm, else from the last."""
+    value = 1.0
+    for size in sizes:
+        value = pvalue(size)
+        if value < FALSE_ALARM_RATE:
+            break
+    return value
+
+
 def adjusted_pvalue(draws: Mapping[str, Any], distributions: Mapping[str, Cdf]) -> float:
     """Return one p-value for "every sample follows its distribution".
 

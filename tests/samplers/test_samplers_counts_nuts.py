@@ -21,7 +21,7 @@ SIZES = SEEN = (6, 4, 8, 3, 5, 0, 1, 7, 4, 6, 5, 2, 9)
 J = len(SIZES)
 ROWS = ragged(SIZES, SEEN, 2, 1, seed=8, filled=(0, 0), n_shared=(2, 1))
 HALF_T, BETA_SD = 0.9, 2.0
-N_CHAINS, N_STEPS = 2_000, 100
+N_CHAINS, N_STEPS = 1_000, 100
 N_WARMUP, N_DRAWS, N_NUTS = 300, 800, 2
 
 

@@ -14,7 +14,7 @@ from jaxmice.samplers import covariance, joint_latent as jl, joint_normal as jn
 from jaxmice.samplers.covariance import Groups
 from tests.samplers.joint_rows import draw_covariance, joint_target, unfold
 from tests.samplers.rows import ragged
-from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue
+from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue, first_alarm
 
 pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
 
@@ -83,7 +83,7 @@ def test_large_alpha_is_one_covariance_for_all() -> None:
 
 # A step leaves the joint law of parameters, latent normals and data unchanged.
 
-N_REPLICATE, N_STEP = {False: 2_500, True: 1_500}, 2
+N_REPLICATE, N_PARTS, N_STEP = {False: 2_500, True: 1_500}, 4, 2
 SIZES = (6, 4, 0, 1, 5, 3)
 ROWS = ragged(SIZES, SIZES, 1, 1, seed=1, n_shared=(1, 0))
 J, N_CLUSTERS = len(SIZES), len(SIZES) + ROWS.filled[0]
@@ -426,13 +426,18 @@ def test_steps_keep_the_joint_law_and_the_alarm_works(
             return jax.vmap(lambda key: replicate(key, random=random))(keys)
 
     compiled = jax.jit(program)
-    keys = jax.random.split(jax.random.key(2), N_REPLICATE[random])
+    parts = jax.random.split(jax.random.key(2), (N_PARTS, N_REPLICATE[random] // N_PARTS))
     expected = laws(random=random)
-    right = unfold(compiled(keys, jnp.asarray(-1)))
+
+    def draw(mistake: int, n_parts: int = N_PARTS) -> dict[str, np.ndarray]:
+        drawn = [compiled(keys, jnp.asarray(mistake)) for keys in parts[:n_parts]]
+        return unfold(jax.tree.map(lambda *part: np.concatenate(part), *drawn))
+
+    right = draw(-1)
     assert np.all(right["broken"] == 0)
     assert adjusted_pvalue(right, expected) > FALSE_ALARM_RATE
     pvalues = {
-        name: adjusted_pvalue(unfold(compiled(keys, jnp.asarray(i))), expected)
+        name: first_alarm(lambda n, i=i: adjusted_pvalue(draw(i, n), expected), (1, N_PARTS))
         for i, name in enumerate(names)
     }
     assert max(pvalues.values()) < FALSE_ALARM_RATE, pvalues
