@@ -97,6 +97,9 @@ def targets_of(cls: type[Method]) -> tuple[str, ...]:
     fitting = [
         f"{kind}{level}" for level in sorted(cls.levels) for kind in KINDS if kind in cls.kinds
     ]
+    if cls.joint and "binary" in cls.kinds:
+        # To a block whole numbers are numbers, and 0 and 1 are categories.
+        fitting = [t for t in fitting if not t.startswith(("integer", "binary_numeric"))]
     programs = list(dict.fromkeys(program_of(cls, target) for target in fitting))
     return tuple(target for target in fitting if program_of(cls, target) in programs[:2])
 
