@@ -168,10 +168,9 @@ def refit(
     mean, precision = jnp.where(live, mean, 0), jnp.where(both, precision, jnp.eye(len(live)))
     start, fitted = before.theta.T, before.fitted
     best, _ = _search(rows, fitted, start, mean, precision, ROUGH_TOLERANCE, binary=True)
-    lower, half = eliminate(
-        jnp.moveaxis(best.hessian, 0, -1),
-        jnp.broadcast_to(jnp.eye(len(live), dtype=mean.dtype)[:, :, None], best.hessian.T.shape),
-    )
+    hessian = jnp.moveaxis(best.hessian, 0, -1)
+    eye = jnp.eye(len(live), dtype=mean.dtype)[:, :, None]
+    lower, half = eliminate(hessian, jnp.broadcast_to(eye, hessian.shape))
     covariance = jnp.where(both, jnp.einsum("kaj,kbj->jab", half, half), 0)
 
     def bend(theta: Float[Array, "J D"]) -> Float[Array, ""]:

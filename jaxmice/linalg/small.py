@@ -77,7 +77,9 @@ def contract(
         left, right = (jnp.moveaxis(part, (0, 1), (-2, -1)) for part in (a, b))
         return jnp.moveaxis(jnp.matmul(jnp.swapaxes(left, -1, -2), right), (-2, -1), (0, 1))
     terms = [x[:, None] * y[None] for x, y in zip(a, b, strict=True)]
-    return sum(terms, jnp.zeros((a.shape[1], b.shape[1], *a.shape[2:]), a.dtype))
+    if not terms:
+        return jnp.zeros((a.shape[1], b.shape[1], *a.shape[2:]), a.dtype)
+    return sum(terms[1:], terms[0])
 
 
 def _eliminate_in_loop(

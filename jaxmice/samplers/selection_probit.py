@@ -289,9 +289,11 @@ def log_likelihood(
     parts = correlation_and_means(beta, b, target)
     rho, a, m = (part.astype(jnp.float32) for part in parts)
     limits, side = jnp.finfo(jnp.float32), jnp.where(target.y > 0.5, 1, -1)
-    apart = upper_tail(-a) * upper_tail(-side * m)
+    # Of the two sides of a, a row needs one.
+    alone = upper_tail(jnp.where(target.ry, -a, a))
+    apart = alone * upper_tail(-side * m)
     both = jnp.maximum(apart + side * se.excess(a, m, rho), 64 * limits.eps * apart)
-    p = jnp.maximum(jnp.where(target.ry, both, upper_tail(a)), limits.tiny)
+    p = jnp.maximum(jnp.where(target.ry, both, alone), limits.tiny)
     live = (target.ry | target.selection.hidden) & target.layout.row_live
     row = jnp.where(live, jnp.log(p), 0).astype(target.y.dtype)
     return cluster_sums(row[None], target.layout)[0]
