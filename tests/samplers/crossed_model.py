@@ -156,15 +156,3 @@ def laws() -> dict[str, Cdf]:
             law = stats.invgamma((PSI_DF[v] - q + 1) / 2, scale=PSI_SCALE[v][i, i] / 2)
             out[f"variance {v}[{i}]"] = law.cdf
     return out
-
-
-def unfold(draws: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-    """Name every component of every quantity."""
-    out: dict[str, np.ndarray] = {}
-    for name, values in draws.items():
-        array = np.asarray(values)
-        if array.ndim == 1:
-            out[name] = array
-        else:
-            out |= {f"{name}[{i}]": array[:, i] for i in range(array.shape[1])}
-    return out

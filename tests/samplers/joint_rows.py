@@ -67,15 +67,3 @@ def draw_covariance(
         df, at = d + 1, 4 * jnp.diag(jax.random.gamma(key_mix, 0.5, (d,)) * half_t**2)
     rows = jax.random.normal(key_rows, (df, d)) @ jnp.linalg.inv(jnp.linalg.cholesky(at))
     return jnp.linalg.cholesky(jnp.linalg.inv(rows.T @ rows))
-
-
-def unfold(draws: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-    """Name every component of every quantity."""
-    out = {}
-    for name, values in draws.items():
-        array = np.asarray(values)
-        if array.ndim == 1:
-            out[name] = array
-        else:
-            out.update({f"{name}[{i}]": array[:, i] for i in range(array.shape[1])})
-    return out

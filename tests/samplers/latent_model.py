@@ -18,9 +18,9 @@ from tests.samplers.test_samplers_invariance import (
     draw_root,
     laws,
     mean_of,
-    unfold,
 )
-from tests.statistics import Cdf, adjusted_pvalue
+from tests.samplers.twins import Draws, Made, check_joint_law
+from tests.statistics import Cdf
 
 N_REPLICATE, N_STEP = 5_000, 3
 N_SEEN = int(np.sum(ROWS.seen))
@@ -71,7 +71,7 @@ COMMON = (
 )
 
 
-def common_twins(patch: pytest.MonkeyPatch, made: Callable[[str], jax.Array]) -> None:
+def common_twins(patch: pytest.MonkeyPatch, made: Made) -> None:
     """Put mistakes into the steps that all samplers share."""
     beta, effects, shapes = lm.draw_beta, lm.draw_b, lm.psi_shapes
     predict, misfit = latent.predictor, latent.misfit
@@ -110,33 +110,23 @@ def common_twins(patch: pytest.MonkeyPatch, made: Callable[[str], jax.Array]) ->
     patch.setattr(latent, "misfit", forgetful)
 
 
-def pvalues(
-    monkeypatch: pytest.MonkeyPatch,
+def check(
+    patch: pytest.MonkeyPatch,
     replicate: Callable[[jax.Array], Quantities],
-    distributions: dict[str, Cdf],
-    put: Callable[[pytest.MonkeyPatch, Callable[[str], jax.Array]], None],
-    names: tuple[str, ...],
+    expected: dict[str, Cdf],
+    put_twins: Callable[[pytest.MonkeyPatch, Made], None],
+    twins: tuple[str, ...],
     seed: int,
-) -> tuple[float, dict[str, float], dict[str, np.ndarray]]:
-    """Return the p-value of the sampler, those of its wrong twins, and its draws.
+) -> Draws:
+    """Check the sampler and its wrong twins, the common ones too; return its draws."""
 
-    All come from one program: an argument says which mistake is made.
-    """
+    def put_all(patch: pytest.MonkeyPatch, made: Made) -> None:
+        common_twins(patch, made)
+        put_twins(patch, made)
 
-    def program(keys: jax.Array, mistake: jax.Array) -> Quantities:
-        def made(name: str) -> jax.Array:
-            return mistake == names.index(name)
-
-        with monkeypatch.context() as patch:
-            common_twins(patch, made)
-            put(patch, made)
-            return jax.vmap(replicate)(keys)
-
-    compiled = jax.jit(program)
-    keys = jax.random.split(jax.random.key(seed), N_REPLICATE)
-    draws = [unfold(compiled(keys, jnp.asarray(i))) for i in range(-1, len(names))]
-    values = [adjusted_pvalue(part, distributions) for part in draws]
-    return values[0], dict(zip(names, values[1:], strict=True)), draws[0]
+    return check_joint_law(
+        patch, replicate, expected, put_all, twins, n_replicates=N_REPLICATE, seed=seed
+    )
 
 
 __all__ = [
@@ -146,9 +136,9 @@ __all__ = [
     "N_STEP",
     "ROWS",
     "between",
+    "check",
     "draw_regression",
     "predictor",
-    "pvalues",
     "quantities",
     "regression_laws",
 ]

@@ -5,7 +5,7 @@ them, then steps with the counts held fixed; the parameters must follow the prio
 and the counts the model given the parameters.
 """
 
-from functools import partial
+import sys
 from typing import Any
 
 import jax
@@ -18,11 +18,12 @@ from jaxmice.random import log_gamma, poisson
 from jaxmice.samplers import linear_mixed as lm, poisson_mixed as pm
 from jaxmice.samplers.sums import Sums
 from tests.samplers.rows import ragged
-from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue, first_alarm
+from tests.samplers.twins import Draws, Made, check_joint_law
+from tests.statistics import Cdf
 
 pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
 
-N_REPLICATE, N_PARTS, N_STEP = 6_000, 4, 4
+N_REPLICATE, N_STEP = 6_000, 4
 SIZES, SEEN = (6, 4, 0, 1, 2, 3, 5, 1), (6, 0, 0, 1, 2, 3, 4, 1)
 SINGLE, J = 3, len(SIZES)
 ROWS = ragged(
@@ -40,16 +41,14 @@ LIVE, DEAD = Z_LIVE + F_LIVE, [1, 5]
 BETA_PRECISION, PSI_DF, PSI_SCALE = 6.0, 9, np.array([[3.0, 0.5], [0.5, 2.0]])
 SLOPE_SD = BETA_PRECISION**-0.5
 
-Draws = dict[str, np.ndarray]
 
-
-def make_prior(beta_precision: jax.Array) -> lm.Prior:
+def make_prior() -> lm.Prior:
     zero = jnp.zeros(())
     at = jnp.ix_(jnp.array(Z_LIVE), jnp.array(Z_LIVE))
     return lm.Prior(
         sigma2_df=zero,
         sigma2_rate=zero,
-        beta_precision=jnp.broadcast_to(beta_precision, (6,)),
+        beta_precision=jnp.broadcast_to(BETA_PRECISION, (6,)),
         psi_df=jnp.asarray(float(PSI_DF)),
         psi_scale=jnp.zeros((3, 3)).at[at].set(PSI_SCALE),
     )
@@ -59,9 +58,7 @@ def predictor(beta: Any, b: Any) -> Any:
     return ROWS.X @ beta + jnp.sum(jnp.asarray(ROWS.Z).T * b.T[ROWS.cluster], axis=1)
 
 
-def replicate(
-    key: jax.Array, beta_precision: jax.Array, overdispersed: bool
-) -> tuple[jax.Array, pm.Parameters]:
+def replicate(key: jax.Array, *, overdispersed: bool) -> tuple[jax.Array, pm.Parameters]:
     """Return counts of one replicate and the parameters after some steps."""
     keys = jax.random.split(key, 6)
     root_scale = jnp.linalg.inv(jnp.linalg.cholesky(jnp.asarray(PSI_SCALE)))
@@ -86,8 +83,7 @@ def replicate(
     before = pm.Parameters(
         beta=beta, b=b, root_psi=root, log_size=log_size, settled=jnp.ones((), bool)
     )
-    prior = make_prior(beta_precision)
-    return y, pm.run(keys[5], before, counts, prior, jnp.asarray(N_STEP))
+    return y, pm.run(keys[5], before, counts, make_prior(), jnp.asarray(N_STEP))
 
 
 def quantities(y: np.ndarray, after: pm.Parameters) -> Draws:
@@ -159,12 +155,8 @@ TWINS = {
 }
 
 
-def wrong_twins(patch: pytest.MonkeyPatch, names: tuple[str, ...], mistake: jax.Array) -> None:
-    """Put mistakes into the sampler, all in one program: an argument selects which is made."""
-
-    def made(name: str) -> jax.Array:
-        return mistake == (names.index(name) if name in names else len(names))
-
+def put_twins(patch: pytest.MonkeyPatch, made: Made) -> None:
+    """Put mistakes into the sampler."""
     proposal, normal, likelihood = pm.proposal_gain, pm.normal_gain, pm.log_likelihood
     shapes, remainder = lm.psi_shapes, pm.stirling_remainder
 
@@ -202,6 +194,8 @@ def wrong_twins(patch: pytest.MonkeyPatch, names: tuple[str, ...], mistake: jax.
     for function in (proposal_gain, normal_gain, log_likelihood, stirling_remainder):
         patch.setattr(pm, function.__name__, function)
     patch.setattr(lm, "psi_shapes", psi_shapes)
+    flat = jnp.where(made("beta drops its prior"), 1e-3, BETA_PRECISION)
+    patch.setattr(sys.modules[__name__], "BETA_PRECISION", flat)
 
 
 @pytest.mark.parametrize("overdispersed", [False, True])
@@ -209,24 +203,13 @@ def test_steps_keep_the_joint_law_and_the_alarm_works(
     monkeypatch: pytest.MonkeyPatch, overdispersed: bool
 ) -> None:
     """The sampler passes, and each of these mistakes is seen."""
-    names = TWINS[overdispersed]
-
-    def program(keys: jax.Array, mistake: jax.Array) -> tuple[jax.Array, pm.Parameters]:
-        with monkeypatch.context() as patch:
-            wrong_twins(patch, names, mistake)
-            made = mistake == names.index("beta drops its prior")
-            precision = jnp.where(made, 1e-3, BETA_PRECISION)
-            return jax.vmap(lambda key: replicate(key, precision, overdispersed))(keys)
-
-    compiled = jax.jit(program)
-    parts = jax.random.split(jax.random.key(2), (N_PARTS, N_REPLICATE // N_PARTS))
-    expected = laws(overdispersed)
-
-    def pvalue(mistake: int, n_parts: int = N_PARTS) -> float:
-        drawn = [compiled(keys, jnp.asarray(mistake)) for keys in parts[:n_parts]]
-        joined = jax.tree.map(lambda *part: np.concatenate(part), *drawn)
-        return adjusted_pvalue(quantities(*joined), expected)
-
-    assert pvalue(-1) > FALSE_ALARM_RATE
-    found = {name: first_alarm(partial(pvalue, i), (1, N_PARTS)) for i, name in enumerate(names)}
-    assert max(found.values()) < FALSE_ALARM_RATE, found
+    check_joint_law(
+        monkeypatch,
+        lambda key: replicate(key, overdispersed=overdispersed),
+        laws(overdispersed),
+        put_twins,
+        TWINS[overdispersed],
+        n_replicates=N_REPLICATE,
+        seed=2,
+        quantities=lambda drawn: quantities(*drawn),
+    )

@@ -22,6 +22,7 @@ from scipy import stats
 from jaxmice.samplers import linear_mixed as lm, linear_mixed_by_cluster as lmc
 from jaxmice.samplers.sums import Sums, make_sums
 from tests.samplers.rows import Rows, ragged
+from tests.samplers.twins import Draws, Made, check_joint_law, unfold
 from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -49,8 +50,6 @@ LIVE, DEAD = Z_LIVE + F_LIVE, [1, 5]
 BETA_PRECISION, SIGMA2_SHAPE, SIGMA2_RATE = 20.0, 4.0, 6.0
 PSI_DF, PSI_SCALE, HALF_T = 7, np.array([[3.0, 0.5], [0.5, 2.0]]), np.array([0.8, 0.5])
 LOG_A_MEAN, LOG_A_SD, S0_SHAPE, S0_RATE = 0.3, 0.5, 6.0, 5.0
-
-Draws = dict[str, np.ndarray]
 
 
 def make_prior(*, half_t: bool) -> lm.Prior:
@@ -144,18 +143,6 @@ def laws(*, half_t: bool) -> dict[str, Cdf]:
     return out
 
 
-def unfold(draws: dict[str, jax.Array]) -> Draws:
-    """Name every component of every quantity."""
-    out = {}
-    for name, values in draws.items():
-        array = np.asarray(values)
-        if array.ndim == 1:
-            out[name] = array
-        else:
-            out.update({f"{name}[{i}]": array[:, i] for i in range(array.shape[1])})
-    return out
-
-
 def one_variance(key: jax.Array, *, half_t: bool) -> dict[str, jax.Array]:
     """Return the quantities of one replicate of the model with one residual variance."""
     key_psi, key_effects, key_sigma, key_y, key_run = jax.random.split(key, 5)
@@ -235,17 +222,8 @@ def test_steps_keep_the_joint_law(
     assert adjusted_pvalue(draws, distributions(half_t=True)) > FALSE_ALARM_RATE
 
 
-Mistake = jax.Array
-
-
-def wrong_twins(
-    patch: pytest.MonkeyPatch, module: Any, which: dict[str, int], mistake: Mistake
-) -> None:
-    """Put mistakes into a sampler, all in one program: an argument selects which is made."""
-
-    def made(name: str) -> jax.Array:
-        return mistake == which.get(name, len(which))
-
+def put_twins(patch: pytest.MonkeyPatch, made: Made, module: Any) -> None:
+    """Put mistakes into a sampler."""
     beta, effects, shapes = lm.draw_beta, lm.draw_b, lm.psi_shapes
     all_shapes, draw_root_psi = lm.gamma_shapes, lm.draw_root_psi
 
@@ -345,19 +323,12 @@ def test_the_alarm_works(
     distributions: Callable[..., dict[str, Cdf]],
 ) -> None:
     """The sampler passes under an inverse-Wishart prior, and each of these mistakes is seen."""
-    which = {name: i for i, name in enumerate(TWINS[module])}
-
-    def program(keys: jax.Array, mistake: Mistake) -> dict[str, jax.Array]:
-        with monkeypatch.context() as patch:
-            wrong_twins(patch, module, which, mistake)
-            return jax.vmap(lambda key: replicate(key, half_t=False))(keys)
-
-    compiled = jax.jit(program)
-    keys = jax.random.split(jax.random.key(2), N_REPLICATE)
-    expected = distributions(half_t=False)
-    assert adjusted_pvalue(unfold(compiled(keys, jnp.asarray(-1))), expected) > FALSE_ALARM_RATE
-    pvalues = {
-        name: adjusted_pvalue(unfold(compiled(keys, jnp.asarray(i))), expected)
-        for name, i in which.items()
-    }
-    assert max(pvalues.values()) < FALSE_ALARM_RATE, pvalues
+    check_joint_law(
+        monkeypatch,
+        lambda key: replicate(key, half_t=False),
+        distributions(half_t=False),
+        lambda patch, made: put_twins(patch, made, module),
+        TWINS[module],
+        n_replicates=N_REPLICATE,
+        seed=2,
+    )

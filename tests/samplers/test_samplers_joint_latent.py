@@ -12,9 +12,10 @@ from scipy import stats
 from jaxmice.methods.jomo import cluster_means
 from jaxmice.samplers import covariance, joint_latent as jl, joint_normal as jn
 from jaxmice.samplers.covariance import Groups
-from tests.samplers.joint_rows import draw_covariance, joint_target, unfold
+from tests.samplers.joint_rows import draw_covariance, joint_target
 from tests.samplers.rows import ragged
-from tests.statistics import FALSE_ALARM_RATE, Cdf, adjusted_pvalue, first_alarm
+from tests.samplers.twins import Made, check_joint_law
+from tests.statistics import FALSE_ALARM_RATE, Cdf
 
 pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
 
@@ -83,7 +84,7 @@ def test_large_alpha_is_one_covariance_for_all() -> None:
 
 # A step leaves the joint law of parameters, latent normals and data unchanged.
 
-N_REPLICATE, N_PARTS, N_STEP = {False: 2_500, True: 1_500}, 4, 2
+N_REPLICATE, N_STEP = {False: 2_500, True: 1_500}, 2
 SIZES = (6, 4, 0, 1, 5, 3)
 ROWS = ragged(SIZES, SIZES, 1, 1, seed=1, n_shared=(1, 0))
 J, N_CLUSTERS = len(SIZES), len(SIZES) + ROWS.filled[0]
@@ -349,12 +350,8 @@ TWINS = {
 }
 
 
-def wrong_twins(patch: pytest.MonkeyPatch, names: tuple[str, ...], mistake: jax.Array) -> None:
-    """Put mistakes into the sampler, all in one program: an argument selects which is made."""
-
-    def made(name: str) -> jax.Array:
-        return mistake == (names.index(name) if name in names else len(names))
-
+def put_twins(patch: pytest.MonkeyPatch, made: Made) -> None:
+    """Put mistakes into the sampler."""
     sweep, missing, level2 = jl.sweep_latents, jn.draw_missing, jl.level2_given
     effects, shapes, draw_root = jl.effects_given, covariance.gamma_shapes, covariance.draw_root
     density, wishart = jl.spread_log_density, jl.wishart_shapes
@@ -418,26 +415,13 @@ def test_steps_keep_the_joint_law_and_the_alarm_works(
     monkeypatch: pytest.MonkeyPatch, random: bool
 ) -> None:
     """The sampler passes, no observed category is contradicted, and every mistake is seen."""
-    names = TWINS[random]
-
-    def program(keys: jax.Array, mistake: jax.Array) -> dict[str, jax.Array]:
-        with monkeypatch.context() as patch:
-            wrong_twins(patch, names, mistake)
-            return jax.vmap(lambda key: replicate(key, random=random))(keys)
-
-    compiled = jax.jit(program)
-    parts = jax.random.split(jax.random.key(2), (N_PARTS, N_REPLICATE[random] // N_PARTS))
-    expected = laws(random=random)
-
-    def draw(mistake: int, n_parts: int = N_PARTS) -> dict[str, np.ndarray]:
-        drawn = [compiled(keys, jnp.asarray(mistake)) for keys in parts[:n_parts]]
-        return unfold(jax.tree.map(lambda *part: np.concatenate(part), *drawn))
-
-    right = draw(-1)
-    assert np.all(right["broken"] == 0)
-    assert adjusted_pvalue(right, expected) > FALSE_ALARM_RATE
-    pvalues = {
-        name: first_alarm(lambda n, i=i: adjusted_pvalue(draw(i, n), expected), (1, N_PARTS))
-        for i, name in enumerate(names)
-    }
-    assert max(pvalues.values()) < FALSE_ALARM_RATE, pvalues
+    draws = check_joint_law(
+        monkeypatch,
+        lambda key: replicate(key, random=random),
+        laws(random=random),
+        put_twins,
+        TWINS[random],
+        n_replicates=N_REPLICATE[random],
+        seed=2,
+    )
+    assert np.all(draws["broken"] == 0)

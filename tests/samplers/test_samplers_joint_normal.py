@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from jaxmice.samplers import covariance, joint_normal as jn
-from tests.samplers.joint_rows import draw_covariance, joint_target, unfold
+from tests.samplers.joint_rows import draw_covariance, joint_target
 from tests.samplers.rows import Rows, ragged
+from tests.samplers.twins import Made, check_joint_law, unfold
 from tests.statistics import (
     FALSE_ALARM_RATE,
     Cdf,
@@ -323,12 +324,8 @@ TWINS = (
 )
 
 
-def wrong_twins(patch: pytest.MonkeyPatch, mistake: jax.Array) -> None:
-    """Put mistakes into the sampler, all in one program: an argument selects which is made."""
-
-    def made(name: str) -> jax.Array:
-        return mistake == TWINS.index(name)
-
+def put_twins(patch: pytest.MonkeyPatch, made: Made) -> None:
+    """Put mistakes into the sampler."""
     missing, beta, effects = jn.draw_missing, jn.draw_beta, jn.draw_b
     shapes, draw_root, products = (
         covariance.gamma_shapes,
@@ -377,19 +374,12 @@ def wrong_twins(patch: pytest.MonkeyPatch, mistake: jax.Array) -> None:
 
 def test_the_alarm_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampler passes under an inverse-Wishart prior, and each of these mistakes is seen."""
-
-    def program(keys: jax.Array, mistake: jax.Array) -> dict[str, jax.Array]:
-        with monkeypatch.context() as patch:
-            wrong_twins(patch, mistake)
-            return jax.vmap(lambda key: replicate(key, half_t=False))(keys)
-
-    compiled = jax.jit(program)
-    keys = jax.random.split(jax.random.key(2), N_REPLICATE)
-    expected = laws(half_t=False)
-    right = unfold(compiled(keys, jnp.asarray(-1)))
-    assert adjusted_pvalue(right, expected) > FALSE_ALARM_RATE
-    pvalues = {
-        name: adjusted_pvalue(unfold(compiled(keys, jnp.asarray(i))), expected)
-        for i, name in enumerate(TWINS)
-    }
-    assert max(pvalues.values()) < FALSE_ALARM_RATE, pvalues
+    check_joint_law(
+        monkeypatch,
+        lambda key: replicate(key, half_t=False),
+        laws(half_t=False),
+        put_twins,
+        TWINS,
+        n_replicates=N_REPLICATE,
+        seed=2,
+    )

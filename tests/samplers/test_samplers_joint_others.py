@@ -8,20 +8,18 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from numpyro.diagnostics import effective_sample_size
-from numpyro.infer import MCMC, NUTS
 from scipy import stats
 
 from jaxmice.methods.pan import Pan
 from jaxmice.samplers import joint_normal as jn
 from tests.samplers.joint_rows import joint_target
+from tests.samplers.nuts import Draws, check_agreement, posterior
 from tests.samplers.rows import Rows
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 N_CHAINS, N_STEPS = 3_000, 120
-N_WARMUP, N_DRAWS, N_NUTS = 300, 800, 2
 J = 15
 
 R_PAN = {
@@ -58,7 +56,7 @@ def make_data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 CLUSTER, X, Y, SEEN = make_data()
 
 
-def quantities(beta: Any, sigma: Any, psi: Any) -> dict[str, np.ndarray]:
+def quantities(beta: Any, sigma: Any, psi: Any) -> Draws:
     out = {f"beta[{a},{i}]": beta[..., a, i] for a in range(2) for i in range(2)}
     for name, matrix in (("sigma", sigma), ("psi", psi)):
         out |= {f"{name}[{i},{k}]": matrix[..., i, k] for i, k in ((0, 0), (0, 1), (1, 1))}
@@ -66,7 +64,7 @@ def quantities(beta: Any, sigma: Any, psi: Any) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def gibbs() -> dict[str, np.ndarray]:
+def gibbs() -> Draws:
     """Return the last draws of many chains of the package: independent."""
     n = len(CLUSTER)
     rows = Rows(CLUSTER, J, np.ones((1, n)), X[None], np.ones(n, bool), z_intercept=True)
@@ -85,7 +83,7 @@ def gibbs() -> dict[str, np.ndarray]:
     return quantities(np.asarray(after.beta), *square)
 
 
-def test_gibbs_agrees_with_the_pan_of_r(gibbs: dict[str, np.ndarray]) -> None:
+def test_gibbs_agrees_with_the_pan_of_r(gibbs: Draws) -> None:
     """Posterior means within their Monte Carlo errors, deviations within a twentieth."""
     pvalues = []
     for name, (mean, deviation, error) in R_PAN.items():
@@ -131,29 +129,10 @@ def model() -> None:
     numpyro.factor("y", jnp.sum(jnp.where(first, alone, 0) + jnp.where(second, given, 0)))
 
 
-def test_gibbs_agrees_with_nuts(gibbs: dict[str, np.ndarray]) -> None:
+def test_gibbs_agrees_with_nuts(gibbs: Draws) -> None:
     """Means and variances of all parameters."""
-    mcmc = MCMC(
-        NUTS(model, target_accept_prob=0.9),
-        num_warmup=N_WARMUP,
-        num_samples=N_DRAWS,
-        num_chains=N_NUTS,
-        chain_method="vectorized",
-        progress_bar=False,
-    )
-    mcmc.run(jax.random.key(1))
-    draws = {k: np.asarray(v) for k, v in mcmc.get_samples(group_by_chain=True).items()}
-    nuts = quantities(draws["beta"], draws["sigma"], draws["psi"])
 
-    def pvalues(name: str, shift: float = 0) -> list[float]:
-        own, other = nuts[name] + shift, gibbs[name]
-        out = []
-        for a, b in ((own, other), ((own - own.mean()) ** 2, (other - other.mean()) ** 2)):
-            error = a.var() / effective_sample_size(a) + b.var() / b.size
-            out.append(float(2 * stats.norm.sf(abs(a.mean() - b.mean()) / np.sqrt(error))))
-        return out
+    def of_sites(draws: Draws) -> Draws:
+        return quantities(draws["beta"], draws["sigma"], draws["psi"])
 
-    found = {name: pvalues(name) for name in nuts}
-    assert bonferroni(list(found.values())) > FALSE_ALARM_RATE, found
-    # The comparison can fail: a quarter of a standard deviation is seen.
-    assert pvalues("beta[1,0]", 0.25 * nuts["beta[1,0]"].std())[0] < FALSE_ALARM_RATE
+    check_agreement(posterior("joint_normal", model, of_sites), gibbs, moved="beta[1,0]")

@@ -21,9 +21,8 @@ from tests.samplers.crossed_model import (
     draw_model,
     laws,
     quantities,
-    unfold,
 )
-from tests.statistics import FALSE_ALARM_RATE, adjusted_pvalue
+from tests.samplers.twins import Made, check_joint_law
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -53,9 +52,8 @@ TWINS = (
 )
 
 
-def wrong_twins(patch: pytest.MonkeyPatch, mistake: jax.Array) -> None:
-    def made(name: str) -> jax.Array:
-        return mistake == TWINS.index(name)
+def put_twins(patch: pytest.MonkeyPatch, made: Made) -> None:
+    """Put mistakes into the sampler."""
 
     def residuals(u: jax.Array, parameters: crossed.Parameters, data: crossed.Data) -> Any:
         right = draw_residuals(u, parameters, data)
@@ -74,20 +72,9 @@ def wrong_twins(patch: pytest.MonkeyPatch, mistake: jax.Array) -> None:
 
 
 def test_steps_keep_the_joint_law_and_wrong_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def program(keys: jax.Array, mistake: jax.Array) -> dict[str, jax.Array]:
-        with monkeypatch.context() as patch:
-            wrong_twins(patch, mistake)
-            return jax.vmap(replicate)(keys)
-
-    compiled = jax.jit(program)
-    keys = jax.random.split(jax.random.key(7), N_REPLICATE)
     expected = {name: law for name, law in laws().items() if name != "sigma2"}
-    right = unfold(compiled(keys, jnp.asarray(-1)))
-    assert np.all(right["dead"] == 0)
-    assert np.all(right["sigma2"] == 1)
-    assert adjusted_pvalue(right, expected) > FALSE_ALARM_RATE
-    pvalues = {
-        name: adjusted_pvalue(unfold(compiled(keys, jnp.asarray(i))), expected)
-        for i, name in enumerate(TWINS)
-    }
-    assert max(pvalues.values()) < FALSE_ALARM_RATE, pvalues
+    draws = check_joint_law(
+        monkeypatch, replicate, expected, put_twins, TWINS, n_replicates=N_REPLICATE, seed=7
+    )
+    assert np.all(draws["dead"] == 0)
+    assert np.all(draws["sigma2"] == 1)
