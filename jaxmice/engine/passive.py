@@ -7,6 +7,7 @@ Both work in the user's units on the current columns of a chain.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -164,7 +165,7 @@ def recompute(
     """
 
     def one_chain(
-        columns: Array, values: Values, data: Data
+        values: Values, data: Data, columns: Array
     ) -> tuple[Array, list[Trace], list[Report]]:
         pool, traces, reports = DevicePool(data), [], []
         for target, function in rules:
@@ -178,8 +179,10 @@ def recompute(
             reports.append(report)
         return columns, traces, reports
 
-    over_chains = jax.vmap(one_chain, in_axes=(0, None, None))
-    return over_first_axis(over_chains, columns, values, data)
+    def all_chains(values: Values, data: Data, columns: Array) -> Any:
+        return over_first_axis(partial(one_chain, values, data), columns)
+
+    return over_first_axis(all_chains, values, data, columns)
 
 
 def process(
@@ -204,7 +207,7 @@ def process(
     """
 
     def one_chain(
-        columns: Array, drawn: Array, trace: Trace, steps: Any, values: Values, data: Data
+        values: Values, data: Data, steps: Any, columns: Array, drawn: Array, trace: Trace
     ) -> tuple[Array, Array, Trace, Report]:
         t, pool = names.targets.index(target), DevicePool(data)
         read = reader(names, values, columns)
@@ -231,8 +234,10 @@ def process(
         trace = jax.tree.map(lambda old, new: old.at[slot].set(new), trace, after)
         return columns, drawn, trace, dataclasses.replace(report, n_clipped=n_clipped)
 
-    over_chains = jax.vmap(one_chain, in_axes=(0, 0, 0, None, None, None))
-    return over_first_axis(over_chains, columns, drawn, trace, steps, values, data)
+    def all_chains(values: Values, data: Data, steps: Any, *carried: Any) -> Any:
+        return over_first_axis(partial(one_chain, values, data, steps), *carried)
+
+    return over_first_axis(all_chains, values, data, steps, columns, drawn, trace)
 
 
 def _look(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators import selection as se
-from jaxmice.linalg import cholesky, eliminate, solve_lower, to_rows
+from jaxmice.linalg import cholesky, contract, eliminate, solve_lower, to_rows
 from jaxmice.samplers import latent, selection_mixed as sm
 from jaxmice.samplers.sums import Sums, put_together
 from jaxmice.target import Target
@@ -165,7 +165,7 @@ def _without(products: Float[Array, "r r J"], others: Bool[Array, " r"]) -> Floa
     added = jnp.where(diagonal > 0, jitter * diagonal, 1)
     inside = inside + added[:, None] * jnp.eye(len(others), dtype=products.dtype)[:, :, None]
     half = eliminate(inside, between)[1]
-    return products - jnp.einsum("kij,klj->ilj", half, half)
+    return products - contract(half, half)
 
 
 def _make_sums(

@@ -203,18 +203,22 @@ def assert_begins(more: jm.ImputedData, imp: jm.ImputedData, **close: float) -> 
         pd.testing.assert_frame_equal(more.imp[target][list(cells.columns)], cells, **close)
 
 
+N_SHUFFLED = 12
+"""Imputations before rows are shuffled, and after."""
+
+
 def drawn_in_two_orders(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return numbers of 12 draws of every cell of a column, and of 12 from shuffled rows."""
+    """Return numbers of the draws of every cell of a column, and of those from shuffled rows."""
     target = targets_of(REGISTRY[name])[0]
     order = np.random.default_rng(3).permutation(len(table()))
-    one = jm.mice(**setup_of(name, m=12, maxit=1)).imp[target]
-    shuffled = setup_of(name, data=table().iloc[order], m=12, maxit=1, seed=6)
+    one = jm.mice(**setup_of(name, m=N_SHUFFLED, maxit=1)).imp[target]
+    shuffled = setup_of(name, data=table().iloc[order], m=N_SHUFFLED, maxit=1, seed=6)
     other = jm.mice(**shuffled).imp[target].loc[one.index]
     # Without the digits that another order of sums changes.
     both = pd.concat([one, other], axis=1).astype(object)
     both = both.map(lambda v: round(v, 9) if isinstance(v, float) else v)
     number = np.unique(both, return_inverse=True)[1].reshape(both.shape)
-    return number[:, :12], number[:, 12:]
+    return number[:, :N_SHUFFLED], number[:, N_SHUFFLED:]
 
 
 @pytest.mark.parametrize("name", METHODS, scope="module")
