@@ -21,7 +21,7 @@ from tests.samplers.rows import ragged
 from tests.samplers.twins import Draws, Made, check_joint_law
 from tests.statistics import Cdf
 
-pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 N_REPLICATE, N_STEP = 6_000, 4
 SIZES, SEEN = (6, 4, 0, 1, 2, 3, 5, 1), (6, 0, 0, 1, 2, 3, 4, 1)

@@ -13,7 +13,7 @@ from jaxmice.samplers import linear_mixed as lm, poisson_mixed as pm
 from tests.samplers.nuts import Draws, check_agreement, posterior
 from tests.samplers.rows import ragged
 
-pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 SIZES = SEEN = (6, 4, 8, 3, 5, 0, 1, 7, 4, 6, 5, 2, 9)
 J = len(SIZES)

@@ -17,7 +17,7 @@ from tests.samplers.rows import ragged
 from tests.samplers.twins import Made, check_joint_law
 from tests.statistics import FALSE_ALARM_RATE, Cdf
 
-pytestmark = pytest.mark.usefixtures("double_precision", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 # The covariance of latent normals and numbers.
