@@ -43,9 +43,12 @@ OPTIMISED = (
 """Where tests compute for longer than they compile: beginnings of paths."""
 
 
-@pytest.fixture(scope="module")
-def quick_compilation() -> Iterator[None]:
-    """Leave out optimisations that cost more than they save; also in processes of tests."""
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Elsewhere leave out optimisations that cost more than they save; also in subprocesses."""
+    if request.path.relative_to(Path(__file__).parent).as_posix().startswith(OPTIMISED):
+        yield
+        return
     name = "jax_disable_most_optimizations"
     before = jax.config.read(name)
     jax.config.update(name, True)
@@ -53,14 +56,6 @@ def quick_compilation() -> Iterator[None]:
         patch.setenv(name.upper(), "1")
         yield
     jax.config.update(name, before)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compilation(request: pytest.FixtureRequest) -> None:
-    """Compile quickly everywhere else."""
-    path = request.path.relative_to(Path(__file__).parent).as_posix()
-    if not path.startswith(OPTIMISED):
-        request.getfixturevalue("quick_compilation")
 
 
 @pytest.fixture(scope="module")
