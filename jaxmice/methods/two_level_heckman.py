@@ -11,9 +11,6 @@ from jaxmice.methods._two_level import TwoLevelGibbs, all_random
 from jaxmice.samplers import selection_mixed, selection_probit
 from jaxmice.target import Target
 
-BINARY_ITER = 200
-"""Steps from a fresh start for two categories: variances of small clusters take long."""
-
 
 class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     r"""Two-level selection model, for values missing not at random.
@@ -36,10 +33,9 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     least one predictor should have code -3: without it the data tell selection from y by the
     shape of distributions only.
 
-    Options: ``inner_iter``, ``burnin`` and ``restart``; from a fresh start two categories take
-    200 steps and numbers 100. ``systematic``: ``"marginal"`` draws the values of a cluster that
-    has none from the distribution of y; ``"nonselected"`` as if each of them had not been
-    selected, which is wrong unless that is why the cluster has none.
+    Options: ``inner_iter``, ``burnin`` and ``restart``. ``systematic``: ``"marginal"`` draws the
+    values of a cluster that has none from the distribution of y; ``"nonselected"`` as if each of
+    them had not been selected, which is wrong unless that is why the cluster has none.
 
     Missing data
     ------------
@@ -64,16 +60,6 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     summary: ClassVar[str] = "two-level selection model, values missing not at random"
     source: ClassVar[str] = "Heckman (1979); van Hasselt (2011); Neal (1999)"
     restart_iter: ClassVar[int] = 100
-
-    burnin: int | None = None
-    """Steps of the first visit; by default 100, and 200 for two categories."""
-
-    def schedule(self, *, first: bool) -> tuple[int, bool]:
-        """Return the inner iterations of a visit and whether it starts afresh."""
-        usual = BINARY_ITER if self.binary else self.restart_iter
-        if self.restart:
-            return self.inner_iter or usual, True
-        return (self.burnin or usual if first else self.inner_iter or 10), first
 
     def read(self, target: Target) -> tuple[Any, Any]:
         """Return what the steps read of the rows, and the priors."""

@@ -13,13 +13,16 @@ it one, effects and their means would be normal given the rest. A step goes some
 ellipse, from where it stands towards a draw from that normal distribution, and is accepted by
 Metropolis' rule for what the likelihood differs from the parabola (Neal 1999, Bayesian
 Statistics 6, 475-501; Murray, Adams and MacKay 2010, AISTATS 9, 541-548, section 1). All
-clusters propose and decide at once, each for itself.
+clusters propose and decide at once, each for itself; then all together move their means and, by
+a factor each, the deviations of their effects, which given the effects would hardly move where
+clusters say little of them (Liu and Sabatti 2000, Biometrika 87, 353-369, section 2).
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -31,6 +34,7 @@ from jaxmice.linalg import (
     draw_normal,
     eliminate,
     solve_lower,
+    solve_lower_pseudo,
     solve_lower_transposed,
     to_rows,
 )
@@ -75,15 +79,6 @@ class Parameters(eqx.Module):
     """Lower factor of their covariance Psi."""
 
 
-class Means(NamedTuple):
-    """What the parabolas say of the means and fixed coefficients given the effects."""
-
-    information: Float[Array, "D D"]
-
-    lower: Float[Array, "D D"]
-    """Lower factor of the information with that of the prior."""
-
-
 def read(target: Target) -> Data:
     """Approximate the likelihood of every cluster."""
     target = replace(target, y=jnp.where(target.ry, target.y, 0))
@@ -117,14 +112,6 @@ def start(data: Data) -> Parameters:
     return Parameters(beta, lm.draw_b(jnp.zeros_like(sums.k), beta, root, one, sums)[1], root)
 
 
-def summarise(sums: Sums, prior: lm.Prior) -> Means:
-    """Return what does not change from step to step."""
-    information = jnp.einsum("kaj,kbj->ab", sums.K, sums.K)
-    information = information.at[len(sums.k) :, len(sums.k) :].add(sums.S)
-    held = jnp.where(sums.x_live, prior.beta_precision, 1)
-    return Means(information, cholesky(information + jnp.diag(held)))
-
-
 def run(
     key: Key[Array, ""],
     parameters: Parameters,
@@ -134,15 +121,14 @@ def run(
 ) -> Parameters:
     """Take some steps; arguments as for `selection_mixed.run`."""
     sums = data.parabolas
-    shapes, means = lm.psi_shapes(sums, prior), summarise(sums, prior)
 
     def one(
         counter: Int[Array, ""], noise: lm.Noise, state: tuple[Parameters, Float[Array, " J"]]
     ) -> tuple[Parameters, Float[Array, " J"]]:
-        return step(key, counter, noise, *state, data, prior, means)
+        return step(key, counter, noise, *state, data, prior)
 
     state = parameters, log_likelihood(parameters.beta, parameters.b, data.target)
-    return lm.in_batches(key, shapes, sums, one, state, n_steps)[0]
+    return lm.in_batches(key, lm.psi_shapes(sums, prior), sums, one, state, n_steps)[0]
 
 
 def step(
@@ -153,7 +139,6 @@ def step(
     value: Float[Array, " J"],
     data: Data,
     prior: lm.Prior,
-    means: Means,
 ) -> tuple[Parameters, Float[Array, " J"]]:
     """Move effects, means and covariances once; return them with the log-likelihoods.
 
@@ -165,19 +150,21 @@ def step(
         Standard draws.
     before, value
         Where the chain stands, and the log-likelihood of every cluster there.
-    data, prior, means
-        The rows, the prior, and what the parabolas say of the means given the effects.
+    data, prior
+        The rows and the prior.
     """
-    J = len(value)
+    J, Q = len(value), len(before.b)
     # The means first, then the clusters: empty clusters that fill up the shape move no number.
     u = uniforms(key, counter + RECENTRE, (J + 1, 2), value.dtype)
     angle, bar = jnp.pi / 2 * u[:, 0], jnp.log(u[:, 1])
     b, value = move_effects(noise.b, angle[1:], bar[1:], before, value, data)
-    beta, value = move_means(noise.beta, angle[0], bar[0], before.beta, b, value, data, means)
-    z = normals(key, counter + RECENTRE + 1, beta.shape, beta.dtype)
-    root, sums = before.root_psi, data.parabolas
-    beta, b = recentre(z, beta, b, root, sums, prior)
-    root = lm.draw_root_psi(noise.gammas, noise.psi, b, root, sums, prior)
+    z = normals(key, counter + RECENTRE + 1, (len(noise.beta) + Q,), value.dtype)
+    now = Parameters(before.beta, b, before.root_psi)
+    z_all = jnp.concatenate([noise.beta, z[:Q]])
+    now, value = move_together(z_all, angle[0], bar[0], now, value, data, prior)
+    sums = data.parabolas
+    beta, b = recentre(z[Q:], now.beta, now.b, now.root_psi, sums, prior)
+    root = lm.draw_root_psi(noise.gammas, noise.psi, b, now.root_psi, sums, prior)
     return Parameters(beta, b, root), value
 
 
@@ -214,32 +201,59 @@ def move_effects(
     return jnp.where(moves, b, before.b), jnp.where(moves, new, value)
 
 
-def move_means(
-    z: Float[Array, " D"],
+def move_together(
+    z: Float[Array, " D+Q"],
     angle: Float[Array, ""],
     bar: Float[Array, ""],
-    beta: Float[Array, " D"],
-    b: Float[Array, "Q J"],
+    before: Parameters,
     value: Float[Array, " J"],
     data: Data,
-    means: Means,
-) -> tuple[Float[Array, " D"], Float[Array, " J"]]:
-    """Move the means and the fixed coefficients given the effects: all clusters alike."""
-    sums = data.parabolas
-    rest = sums.k - jnp.einsum("ikj,ij->kj", sums.root, b)
-    shift = jnp.einsum("kaj,kj->a", sums.K, rest).at[len(b) :].add(sums.s)
-    half = solve_lower(means.lower, shift[:, None])
+    prior: lm.Prior,
+) -> tuple[Parameters, Float[Array, " J"]]:
+    """Move means and fixed coefficients, and stretch the effects of all clusters alike.
+
+    Stretched effects are as likely as before under a Psi that is stretched with them, so only
+    the prior of Psi counts: of the factor s of a deviation it leaves the density
+    ``(1 + s^2 / tails)^(-weight / 2)``, close to a normal one about zero. The parabolas are
+    parabolas of means and factors together.
+    """
+    sums, beta, b, root = data.parabolas, before.beta, before.b, before.root_psi
+    D, Q = len(beta), len(b)
+    assert prior.half_t is not None
+    inverse = solve_lower_pseudo(root, jnp.eye(Q, dtype=b.dtype))
+    tails = lm.HALF_T_DF * jnp.sum(inverse**2, axis=0) * prior.half_t**2
+    weight = lm.HALF_T_DF + jnp.sum(sums.z_live)
+    stretches = sums.z_live & (tails > 0)
+    tails = jnp.where(stretches, tails, weight)
+
+    along = jnp.where(stretches[:, None], jnp.swapaxes(sums.root, 0, 1) * b, 0)
+    design = jnp.concatenate([sums.K, along], axis=1)
+    information = jnp.einsum("kaj,kbj->ab", design, design)
+    information = information.at[Q:D, Q:D].add(sums.S)
+    shift = jnp.einsum("kaj,kj->a", design, sums.k).at[Q:D].add(sums.s)
+    held = jnp.where(sums.x_live, prior.beta_precision, 1)
+    lower = cholesky(information + jnp.diag(jnp.concatenate([held, weight / tails])))
+    half = solve_lower(lower, shift[:, None])
     both = jnp.concatenate([half, z[:, None]], axis=1)
-    mean, width = solve_lower_transposed(means.lower, both).T
-    trial = jnp.where(sums.x_live, _round(angle, beta, mean, width), 0)
-    new = log_likelihood(trial, b, data.target)
+    mean, width = solve_lower_transposed(lower, both).T
 
-    def parabola(beta: Float[Array, " D"]) -> Float[Array, ""]:
-        square = jnp.matmul(means.information, beta)
-        return jnp.sum(beta * (shift - square / 2))
+    at = jnp.concatenate([beta, jnp.ones_like(tails)])
+    moves = jnp.concatenate([sums.x_live, stretches])
+    trial = jnp.where(moves, _round(angle, at, mean, width), at)
+    factor = trial[D:]
+    new = log_likelihood(trial[:D], factor[:, None] * b, data.target)
 
-    moves = bar < jnp.sum(new - value) - (parabola(trial) - parabola(beta))
-    return jnp.where(moves, trial, beta), jnp.where(moves, new, value)
+    def known(theta: Float[Array, " D+Q"]) -> Float[Array, ""]:
+        """Return the log density of what is proposed, over that of the prior."""
+        ratio = theta[D:] ** 2 / tails
+        tail = weight / 2 * jnp.sum(jnp.log1p(ratio) - ratio)
+        return jnp.sum(theta * (shift - jnp.matmul(information, theta) / 2)) + tail
+
+    accepted = bar < jnp.sum(new - value) - (known(trial) - known(at))
+    scaled = factor[:, None] * root * jnp.where(factor < 0, -1, 1)
+    after = Parameters(trial[:D], factor[:, None] * b, scaled)
+    keep = partial(jnp.where, accepted)
+    return jax.tree.map(keep, after, before), jnp.where(accepted, new, value)
 
 
 def recentre(

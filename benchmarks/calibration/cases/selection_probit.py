@@ -1,6 +1,7 @@
 """Two-level probit selection model."""
 
 import dataclasses
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -20,28 +21,36 @@ Q = 2 * tl.Q + 2
 OF_Y, OF_S, LIVE = np.r_[: tl.Q], np.r_[tl.Q : 2 * tl.Q], np.r_[: Q - 2, Q - 1]
 """Where the effects of y, of s and, with atanh rho, all that are used are."""
 
-PSI_DF = Q + 4
-"""Of the inverse-Wishart prior, for one dimension less."""
+HALF_T = 0.5
+"""Scale of the half-t priors of the deviations."""
+
+STRETCHES = "a stretch forgets the prior of Psi"
 
 Values = tuple[Float[Array, " n"], Bool[Array, " n"], Sums]
 """All values, which are selected, and the parabolas of the clusters, which draws do not change."""
 
 
 class SelectionProbit(Case):
-    """Under inverse-Wishart priors."""
+    """Under the priors of Huang and Wand, with which deviations are stretched."""
 
     name = "selection_probit"
     methods = "2l.heckman"
-    twins = TWINS
+    twins = (*TWINS[1:], STRETCHES)
     thin = 20
 
     def simulate(self, key: Key[Array, ""]) -> tuple[sp.Parameters, Values]:
         """Draw parameters, all values and which are selected."""
-        keys = jax.random.split(key, 4)
+        keys = jax.random.split(key, 5)
         live = np.r_[EXPLAINS[: tl.Q], SELECTS[: tl.Q], False, True]
         live = np.r_[live, EXPLAINS[tl.Q :], SELECTS[tl.Q :]]
         beta = jax.random.normal(keys[0], live.shape) * live
-        root = jnp.eye(Q).at[np.ix_(LIVE, LIVE)].set(tl.draw_root_psi(keys[1], PSI_DF, Q - 1))
+        # IW(Q, 4 diag(1 / alpha)), 1 / alpha_k ~ Gamma(1/2, 1 / A_k^2), of one dimension less.
+        scale = 2 * HALF_T * jnp.sqrt(jax.random.gamma(keys[4], 0.5, (Q - 1,)))
+        root = (
+            jnp.eye(Q)
+            .at[np.ix_(LIVE, LIVE)]
+            .set(scale[:, None] * tl.draw_root_psi(keys[1], Q, Q - 1))
+        )
         b = tl.draw_effects(keys[2], root).at[Q - 2].set(0)
         state = sp.Parameters(beta, b, root)
         d, e = jax.random.normal(keys[3], (2, *tl.ROWS.cluster.shape))
@@ -65,8 +74,14 @@ class SelectionProbit(Case):
     ) -> sp.Parameters:
         """Take steps."""
         data, prior = sp.Data(rows(*y[:2], made), y[2]), make_prior(made)
-        key_run, key_twin = jax.random.split(key)
+        key_run, key_twin, key_stretch = jax.random.split(key, 3)
         after = sp.run(key_run, state, data, prior, n_steps)
+        wide = dataclasses.replace(prior, half_t=1e3 * prior.half_t)
+        z = jax.random.normal(key_stretch, (len(after.beta) + Q,))
+        value = sp.log_likelihood(after.beta, after.b, data.target)
+        angle, bar = jnp.asarray(1.0), jnp.log(jax.random.uniform(key_twin))
+        wrong, _ = sp.move_together(z, angle, bar, after, value, data, wide)
+        after = jax.tree.map(partial(jnp.where, made(STRETCHES)), wrong, after)
         b = linear_mixed.marginal_effects(key_twin, after, data.parabolas, made)
         return eqx.tree_at(lambda s: s.b, after, b.at[Q - 2].set(0))
 
@@ -123,8 +138,8 @@ def make_prior(made: Made) -> lm.Prior:
     prior = dataclasses.replace(
         linear_mixed.make_prior(None),
         beta_precision=jnp.ones(Q + 2 * tl.F),
-        psi_df=jnp.asarray(float(PSI_DF)),
-        psi_scale=jnp.eye(Q),
+        psi_scale=jnp.zeros((Q, Q)),
+        half_t=jnp.full(Q, HALF_T),
     )
     return linear_mixed.wrong_prior(prior, made)
 
