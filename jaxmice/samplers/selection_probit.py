@@ -28,7 +28,6 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.estimators import selection as se
 from jaxmice.linalg import (
-    cholesky,
     cluster_sums,
     contract,
     draw_normal,
@@ -232,8 +231,8 @@ def move_together(
     information = information.at[Q:D, Q:D].add(sums.S)
     shift = jnp.einsum("kaj,kj->a", design, sums.k).at[Q:D].add(sums.s)
     held = jnp.where(sums.x_live, prior.beta_precision, 1)
-    lower = cholesky(information + jnp.diag(jnp.concatenate([held, weight / tails])))
-    half = solve_lower(lower, shift[:, None])
+    precision = information + jnp.diag(jnp.concatenate([held, weight / tails]))
+    lower, half = eliminate(precision, shift[:, None])
     both = jnp.concatenate([half, z[:, None]], axis=1)
     mean, width = solve_lower_transposed(lower, both).T
 
