@@ -32,6 +32,16 @@ def draw_root_psi(key: Key[Array, ""], df: int = PSI_DF, q: int = Q) -> Float[Ar
     return jnp.linalg.cholesky(jnp.linalg.inv(rows.T @ rows))
 
 
+def draw_half_t_root_psi(
+    key_scale: Key[Array, ""], key: Key[Array, ""], half_t: Float[Array, " q"]
+) -> Float[Array, "q q"]:
+    """Draw from the prior of Huang and Wand; return the lower factor."""
+    # IW(q + 1, 4 diag(1 / alpha)), 1 / alpha_k ~ Gamma(1/2, 1 / A_k^2).
+    q = len(half_t)
+    scale = jax.random.gamma(key_scale, 0.5, (q,)) * half_t**2
+    return 2 * jnp.sqrt(scale)[:, None] * draw_root_psi(key, q + 1, q)
+
+
 def draw_sigma2(key: Key[Array, ""]) -> Float[Array, ""]:
     """Draw from the scaled inverse chi-square with 8 degrees of freedom and scale 1."""
     return SIGMA2_RATE / 2 / jax.random.gamma(key, SIGMA2_DF / 2)

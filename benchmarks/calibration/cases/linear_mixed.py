@@ -69,9 +69,7 @@ class LinearMixed(Case):
         if self.half_t is None:
             root = tl.draw_root_psi(keys[1])
         else:
-            # IW(3, 4 diag(1 / alpha)), 1 / alpha_k ~ Gamma(1/2, 1 / A_k^2).
-            scale = jax.random.gamma(keys[5], 0.5, (tl.Q,)) * jnp.array(self.half_t) ** 2
-            root = 2 * jnp.sqrt(scale)[:, None] * tl.draw_root_psi(keys[1], df=3)
+            root = tl.draw_half_t_root_psi(keys[5], keys[1], jnp.array(self.half_t))
         b, sigma2 = tl.draw_effects(keys[2], root), tl.draw_sigma2(keys[3])
         noise = jax.random.normal(keys[4], tl.ROWS.cluster.shape)
         y = tl.predictor(beta, b) + jnp.sqrt(sigma2) * noise

@@ -45,13 +45,8 @@ class SelectionProbit(Case):
         live = np.r_[EXPLAINS[: tl.Q], SELECTS[: tl.Q], False, True]
         live = np.r_[live, EXPLAINS[tl.Q :], SELECTS[tl.Q :]]
         beta = jax.random.normal(keys[0], live.shape) * live
-        # IW(Q, 4 diag(1 / alpha)), 1 / alpha_k ~ Gamma(1/2, 1 / A_k^2), of one dimension less.
-        scale = 2 * HALF_T * jnp.sqrt(jax.random.gamma(keys[4], 0.5, (Q - 1,)))
-        root = (
-            jnp.eye(Q)
-            .at[np.ix_(LIVE, LIVE)]
-            .set(scale[:, None] * tl.draw_root_psi(keys[1], Q, Q - 1))
-        )
+        used = tl.draw_half_t_root_psi(keys[4], keys[1], jnp.full(Q - 1, HALF_T))
+        root = jnp.eye(Q).at[np.ix_(LIVE, LIVE)].set(used)
         b = tl.draw_effects(keys[2], root).at[Q - 2].set(0)
         state = sp.Parameters(beta, b, root)
         d, e = jax.random.normal(keys[3], (2, *tl.ROWS.cluster.shape))
