@@ -7,7 +7,6 @@ Both work in the user's units on the current columns of a chain.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmice.engine.problem import Data
-from jaxmice.engine.visit import Trace, make_trace, over_first_axis
+from jaxmice.engine.visit import Trace, make_trace, over_chains
 from jaxmice.linalg import cluster_sums, counting_rows, to_rows
 
 ROUNDING = 8
@@ -179,10 +178,7 @@ def recompute(
             reports.append(report)
         return columns, traces, reports
 
-    def all_chains(values: Values, data: Data, columns: Array) -> Any:
-        return over_first_axis(partial(one_chain, values, data), columns)
-
-    return over_first_axis(all_chains, values, data, columns)
+    return over_chains(one_chain, (values, data), (columns,))
 
 
 def process(
@@ -234,10 +230,7 @@ def process(
         trace = jax.tree.map(lambda old, new: old.at[slot].set(new), trace, after)
         return columns, drawn, trace, dataclasses.replace(report, n_clipped=n_clipped)
 
-    def all_chains(values: Values, data: Data, steps: Any, *carried: Any) -> Any:
-        return over_first_axis(partial(one_chain, values, data, steps), *carried)
-
-    return over_first_axis(all_chains, values, data, steps, columns, drawn, trace)
+    return over_chains(one_chain, (values, data, steps), (columns, drawn, trace))
 
 
 def _look(

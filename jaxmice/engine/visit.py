@@ -59,9 +59,9 @@ def visit(
     """Impute a block; return the columns, what was drawn, the state and the trace."""
 
     def one_chain(
-        keys: UInt32[Array, "3 2"],
         data: Data,
         spec: Spec,
+        keys: UInt32[Array, "3 2"],
         columns: Float[Array, "c K B"],
         state: Any,
     ) -> tuple[Array, list[Array], Any, Trace]:
@@ -90,13 +90,7 @@ def visit(
             traces.append(trace)
         return columns, drawn, state, jax.tree.map(lambda *t: jnp.stack(t), *traces)
 
-    def all_chains(keys: Array, data: Data, spec: Spec, columns: Array, state: Any) -> Any:
-        def chain(keys: Array, columns: Array, state: Any) -> Any:
-            return one_chain(keys, data, spec, columns, state)
-
-        return over_first_axis(chain, keys, columns, state)
-
-    return over_first_axis(all_chains, keys, data, spec, columns, state)
+    return over_chains(one_chain, (data, spec), (keys, columns, state))
 
 
 def _redrawn(
@@ -121,8 +115,29 @@ def _redrawn(
     return jax.lax.while_loop(going, draw, (jnp.array(0), begin))[1]
 
 
-def over_first_axis(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Map over data sets, or chains; a single one is not worth the time to trace another axis."""
+def over_chains(
+    function: Callable[..., Any], sets: tuple[Any, ...], chains: tuple[Any, ...]
+) -> Any:
+    """Map over data sets, and over the chains of each.
+
+    Parameters
+    ----------
+    function
+        Of what belongs to one data set, then what belongs to one chain.
+    sets
+        Arguments with an axis of data sets.
+    chains
+        Arguments with an axis of data sets, then one of chains.
+    """
+
+    def one_set(sets: tuple[Any, ...], chains: tuple[Any, ...]) -> Any:
+        return _over_first_axis(partial(function, *sets), *chains)
+
+    return _over_first_axis(one_set, sets, chains)
+
+
+def _over_first_axis(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Map; a single data set or chain is not worth the time to trace another axis."""
     if jax.tree.leaves(arguments)[0].shape[0] > 1:
         return jax.vmap(function)(*arguments)
     result = function(*jax.tree.map(lambda leaf: leaf[0], arguments))

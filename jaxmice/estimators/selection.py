@@ -56,8 +56,11 @@ MOST_SKEWED = 1.0
 
 LOG_ROOT_2PI = 0.5 * np.log(2 * np.pi)
 
-NODES = 20, 12
+NODES = 18, 10
 """Nodes of the quadrature in double and in single precision."""
+
+STRONGEST = 8.0
+"""Largest abs(atanh rho) that a probability tells from stronger ones: rho is 1 - 2e-7."""
 
 
 class Rows(eqx.Module):
@@ -351,7 +354,7 @@ def probit_rows(
     zero = jnp.zeros_like(m)
     side = jnp.where(y > 0.5, 1.0, -1.0).astype(m.dtype)
     k, c, s = side * m, jnp.cosh(atanh_rho), side * jnp.sinh(atanh_rho)
-    both = ndtr(a) * ndtr(k) + side * excess(a, m, jnp.tanh(atanh_rho))
+    both = ndtr(a) * ndtr(k) + side * excess(a, m, atanh_rho)
     both = jnp.maximum(both, 64 * jnp.finfo(m.dtype).eps)
     of_k, of_a = _density(k) * ndtr(a * c - k * s), _density(a) * ndtr(k * c - a * s)
     g = _density(a) * _density(k * c - a * s)
@@ -377,24 +380,25 @@ def probit_rows(
 
 
 def excess(
-    h: Float[Array, "*n"], k: Float[Array, "*n"], rho: Float[Array, "*#n"]
+    h: Float[Array, "*n"], k: Float[Array, "*n"], atanh_rho: Float[Array, "*#n"]
 ) -> Float[Array, "*n"]:
     """Return by how much two events are more likely together than if they were independent.
 
-    The events: standard normals of correlation rho are below h, and below k. Gauss-Legendre
-    quadrature over the arc sine of the correlation (Drezner and Wesolowsky 1990); the error is
-    below 1e-9 for abs(rho) up to 0.99, and 1e-4 up to 0.9999; in single precision 1e-6 and
-    1e-3.
+    The events: standard normals of correlation rho are below h, and below k. The density at
+    (h, k) is integrated over the correlation (Drezner and Wesolowsky 1990), by Gauss-Legendre
+    quadrature in its atanh u, where it is smoothest: d rho / sqrt(1 - rho^2) = du / cosh u. The
+    error is below 1e-9 for abs(rho) up to 0.99, and 1e-6 up to 0.9999; in single precision
+    1e-6 and 1e-4.
     """
-    half = jnp.arcsin(rho) / 2
-    square, product = (h**2 + k**2) / 2, h * k
-    total = jnp.zeros_like(product)
-    n_nodes = NODES[total.dtype == jnp.float32]
-    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-    for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
-        t = half * (1 + node)
-        by_cosine = jnp.cos(t) ** -2
-        total = total + weight * jnp.exp(product * (jnp.sin(t) * by_cosine) - square * by_cosine)
+    half = jnp.clip(atanh_rho, -STRONGEST, STRONGEST) / 2
+    h, k = h * 2**-0.5, k * 2**-0.5
+    total = jnp.zeros_like(h * k)
+    nodes, weights = np.polynomial.legendre.leggauss(NODES[total.dtype == jnp.float32])
+    u = half * (1 + nodes.astype(half.dtype)).reshape(-1, *[1] * half.ndim)
+    for weight, sine, cosine in zip(weights.tolist(), jnp.sinh(u), jnp.cosh(u), strict=True):
+        # Never positive, whatever is rounded.
+        exponent = -(k**2) - (h * cosine - k * sine) ** 2
+        total = total + weight / cosine * jnp.exp(exponent)
     return half * total / (2 * jnp.pi)
 
 

@@ -300,12 +300,12 @@ def log_likelihood(
     """
     assert target.selection is not None
     parts = correlation_and_means(beta, b, target)
-    rho, a, m = (part.astype(jnp.float32) for part in parts)
+    atanh_rho, a, m = (part.astype(jnp.float32) for part in parts)
     limits, side = jnp.finfo(jnp.float32), jnp.where(target.y > 0.5, 1, -1)
     # Of the two sides of a, a row needs one.
     alone = upper_tail(jnp.where(target.ry, -a, a))
     apart = alone * upper_tail(-side * m)
-    both = jnp.maximum(apart + side * se.excess(a, m, rho), 64 * limits.eps * apart)
+    both = jnp.maximum(apart + side * se.excess(a, m, atanh_rho), 64 * limits.eps * apart)
     p = jnp.maximum(jnp.where(target.ry, both, alone), limits.tiny)
     live = (target.ry | target.selection.hidden) & target.layout.row_live
     row = jnp.where(live, jnp.log(p), 0).astype(target.y.dtype)
@@ -315,20 +315,21 @@ def log_likelihood(
 def correlation_and_means(
     beta: Float[Array, " D"], b: Float[Array, "Q J"], target: Target
 ) -> tuple[Float[Array, "K 1"], Float[Array, "K B"], Float[Array, "K B"]]:
-    """Return rho of every block, and the linear predictors of s and y."""
+    """Return atanh rho of every block, and the linear predictors of s and y."""
     Q, q = len(b), len(target.z_live)
     f = len(target.f_live)
     own = beta[:Q, None] + b
     fixed = jnp.broadcast_to(beta[Q:, None], (2 * f, b.shape[1]))
     of_y = jnp.concatenate([own[:q], fixed[:f]])
     of_s = jnp.concatenate([own[q : 2 * q], fixed[f:]])
-    rho = to_rows(jnp.tanh(own[-1:]), target.layout)[0]
-    return rho, sm.combine(target, of_s), sm.combine(target, of_y)
+    atanh_rho = to_rows(own[-1:], target.layout)[0]
+    return atanh_rho, sm.combine(target, of_s), sm.combine(target, of_y)
 
 
 def draw_values(
     key: Key[Array, ""], state: Parameters, target: Target, known: Bool[Array, "K B"]
 ) -> Float[Array, "K B"]:
     """Draw what is 1 above 0 in every row, given whether it was selected where that is known."""
-    rho, *means = correlation_and_means(state.beta, state.b, target)
+    atanh_rho, *means = correlation_and_means(state.beta, state.b, target)
+    rho = jnp.tanh(atanh_rho)
     return sm.draw_selected(key, (means[0], means[1]), rho, 1 - rho**2, target, known)
