@@ -12,19 +12,19 @@ from jaxmice.engine import passive, visit as uncompiled
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 """No library kernels for small products and sums: their calls cost more than they save."""
 
-WIDE_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+PLAIN_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """Plainer kernels: some per cent slower to run, two to eight times faster to compile."""
 
 WIDE = 8
 """Predictors from which a visit is compiled into plainer kernels, which then cost no time."""
 
 
-def compiler_options(*, wide: bool = False) -> dict[str, Any]:
+def compiler_options(*, plain: bool = False) -> dict[str, Any]:
     """Return the compiler options to use, as far as this version of JAX knows them.
 
     They do nothing where the program is compiled for another device than a CPU.
     """
-    options = CPU_OPTIONS | (WIDE_OPTIONS if wide else {})
+    options = CPU_OPTIONS | (PLAIN_OPTIONS if plain else {})
     return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
@@ -38,17 +38,17 @@ def _is_known(name: str, value: Any) -> bool:
 
 
 @cache
-def visit(*, wide: bool) -> Callable[..., Any]:
+def visit(*, plain: bool) -> Callable[..., Any]:
     """Return the compiled visit: one program per method, widths and shapes of the data.
 
-    The columns and the state that are passed in are used up. ``wide`` says that the design
-    has more than `WIDE` columns.
+    The columns and the state that are passed in are used up. ``plain`` asks for plainer
+    kernels.
     """
     return jax.jit(
         uncompiled.visit,
         static_argnames=("uses_means", "leave_one_out"),
         donate_argnames=("columns", "state"),
-        compiler_options=compiler_options(wide=wide),
+        compiler_options=compiler_options(plain=plain),
     )
 
 
@@ -58,7 +58,7 @@ def start_columns() -> Callable[..., Any]:
     return jax.jit(
         uncompiled.start_columns,
         static_argnames=("carried",),
-        compiler_options=compiler_options(wide=True),
+        compiler_options=compiler_options(plain=True),
     )
 
 

@@ -275,7 +275,8 @@ class Session:
             np.asarray(fresh),
             np.asarray(n_steps),
         )
-        visit = compiling.visit(wide=sum(step.spec.widths) > compiling.WIDE)
+        wide = sum(step.spec.widths) > compiling.WIDE
+        visit = compiling.visit(plain=wide or step.method.runs_plainly)
         options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
         return visit, arguments, options
 

@@ -86,6 +86,11 @@ class Method(eqx.Module):
     set_by_column: ClassVar[frozenset[str]] = frozenset()
     """Fields that the columns decide and not the user: ``n_categories``, or nothing."""
 
+    @property
+    def runs_plainly(self) -> bool:
+        """Whether kernels that are faster to compile are no slower to run."""
+        return False
+
     @classmethod
     def option_names(cls) -> list[str]:
         """Return the names of the method's options."""

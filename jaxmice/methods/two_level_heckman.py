@@ -61,6 +61,11 @@ class TwoLevelHeckman(TwoLevelSelected, TwoLevelGibbs):
     source: ClassVar[str] = "Heckman (1979); van Hasselt (2011); Neal (1999)"
     restart_iter: ClassVar[int] = 100
 
+    @property
+    def runs_plainly(self) -> bool:
+        """Whether kernels that are faster to compile are no slower to run."""
+        return self.binary
+
     def read(self, target: Target) -> tuple[Any, Any]:
         """Return what the steps read of the rows, and the priors."""
         target = all_random(target)

@@ -221,7 +221,7 @@ def test_passive_column_may_predict_its_ingredients_on_request() -> None:
 def test_programs_between_the_visits_are_their_own() -> None:
     def programs(**options: Any) -> list[int]:
         impute(people(), **options)
-        made = (compiling.visit(wide=False), compiling.recompute(), compiling.process())
+        made = (compiling.visit(plain=False), compiling.recompute(), compiling.process())
         return [program._cache_size() for program in made]
 
     rule = {"bmi": BMI}
