@@ -120,16 +120,23 @@ def _run_impute(arguments: argparse.Namespace) -> None:
     written = arguments.out / f"imputations.{ENDINGS[arguments.format]}"
     getattr(imp, f"to_{arguments.format}")(written)
     print(written)
-    # Imputations are safe by now, whatever becomes of the analysis.
+    # Imputations are safe by now, and are reported on whatever becomes of the analysis.
     pooled = None
-    if arguments.formula:
-        pooled = imp.analyze(arguments.formula, engine=arguments.engine).pool()
-        table = arguments.out / "pooled.csv"
-        pooled.summary(type="all").to_csv(table, index=False)
-        print(table)
-    page = arguments.out / "report.html"
-    imp.report(page, pooled, f"Imputation of {arguments.file.name}")
-    print(page)
+    try:
+        if arguments.formula:
+            fits = imp.analyze(arguments.formula, engine=arguments.engine)
+            pooled = fits.pool(dfcom=arguments.dfcom)
+            table = arguments.out / "pooled.csv"
+            pooled.summary(type="all").to_csv(table, index=False)
+            print(table)
+            if len(pooled.extra):
+                table = arguments.out / "components.csv"
+                pooled.extra.to_csv(table, index=False)
+                print(table)
+    finally:
+        page = arguments.out / "report.html"
+        imp.report(page, pooled, f"Imputation of {arguments.file.name}")
+        print(page)
 
 
 def _set_up(data: Any, arguments: argparse.Namespace) -> Any:
@@ -139,9 +146,15 @@ def _set_up(data: Any, arguments: argparse.Namespace) -> Any:
     method, options = dict(arguments.method), dict[str, dict[str, Any]]()
     for column, name, value in arguments.option:
         options.setdefault(column, {})[name] = value
-    if not (arguments.formula and arguments.cluster):
-        return setup(data, method or None, cluster=arguments.cluster or None, options=options)
-    suggestion = suggest(data, arguments.cluster, arguments.formula)
+    cluster = arguments.cluster
+    if arguments.formula and not cluster:
+        from jaxmice.analysis.formula import parse_formula
+
+        grouping = parse_formula(arguments.formula).cluster
+        cluster = [grouping] if grouping else None
+    if not (arguments.formula and cluster):
+        return setup(data, method or None, cluster=cluster or None, options=options)
+    suggestion = suggest(data, cluster, arguments.formula)
     print(suggestion, file=sys.stderr)
     if not (method or options):
         return suggestion.model
@@ -184,12 +197,18 @@ def _add_impute(commands: Any) -> None:
     impute.add_argument(
         "--formula",
         metavar="TEXT",
-        help="analysis model: the imputation is set up for it, and its results are pooled",
+        help="analysis model: its results are pooled, and with clusters, named by --cluster or "
+        "right of a bar, the imputation is set up for it",
     )
     impute.add_argument(
         "--engine",
         choices=ENGINES,
         help="what fits the analysis model (default: lmm, or ols without a random part)",
+    )
+    impute.add_argument(
+        "--dfcom",
+        choices=("residual", "between_within", "inf"),
+        help="degrees of freedom that complete data would have (default: residual)",
     )
     impute.add_argument(
         "--method",

@@ -190,6 +190,8 @@ def replicate(
         E55: the data sets lead to different imputation models.
     """
     check_names(replicate, setup_options)
+    if hasattr(frames, "columns"):
+        raise DataError("E02", "replicate() needs a list of data sets, got one; pass [data]")
     if not frames:
         raise DataError("E02", "replicate() needs at least one data set")
     began = time.perf_counter()

@@ -15,7 +15,7 @@ from jaxmice.engine import Session
 from jaxmice.engine.streams import settings
 from jaxmice.errors import DataError, RunError
 from jaxmice.events import EventLog
-from jaxmice.frame import encode
+from jaxmice.frame import encode, in_row_order
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel
 from jaxmice.model.passive import recompute
@@ -229,6 +229,7 @@ def _starts(models: Sequence[ImputationModel], init: Any) -> list[dict[str, np.n
         raise DataError("E47", f"init lacks the columns {', '.join(lacking)}")
     if len(init) != model.frame.n:
         raise DataError("E47", f"init has {len(init)} rows, data {model.frame.n}")
+    init = in_row_order(init, model.frame.data.index, "E47", "init")
     # Passive columns are computed before anything is drawn.
     starts: dict[str, np.ndarray] = {
         rule.target: np.nan_to_num(model.frame.columns[rule.target].values) for rule in model.rules

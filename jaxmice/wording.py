@@ -1,13 +1,15 @@
 """Wording that messages share: short lists, near matches, complaints collected into one error."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxmice.errors import DataError, JaxMiceError
+from jaxmice.errors import DataError, JaxMiceError, JaxMiceWarning
 
 SHOWN = 5
 """How many rows, clusters or categories a message names."""
@@ -47,3 +49,11 @@ def raise_all(complaints: Sequence[tuple[str, str]], error: type[JaxMiceError] =
     code, message = complaints[0]
     rest = [text if c == code else f"{c}: {text}" for c, text in complaints[1:]]
     raise error(code, "\n".join([message, *rest]))
+
+
+def warn_user(message: str) -> None:
+    """Warn at the line outside of the package that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "jaxmice":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, JaxMiceWarning, stacklevel=level)

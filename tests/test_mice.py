@@ -15,7 +15,7 @@ import pytest
 
 import jaxmice as jm
 from jaxmice.engine import run as engine_run
-from jaxmice.errors import JaxMiceWarning, RunError
+from jaxmice.errors import DataError, JaxMiceWarning, RunError
 from jaxmice.methods import REGISTRY
 from jaxmice.methods.norm import Norm
 from tests.frames import CLUSTERS, SIZE, two_level
@@ -175,8 +175,10 @@ def test_mice_starts_from_means_or_a_frame() -> None:
     by_mean = impute(data, maxit=0, init="mean")
     np.testing.assert_allclose(by_mean.imp["y"], data["y"].mean())
     start = two_level(())
-    by_frame = impute(data, maxit=0, init=start)
+    by_frame = impute(data, maxit=0, init=start[::-1])
     pd.testing.assert_frame_equal(by_frame.complete(2), start, rtol=1e-12)
+    with pytest.raises(DataError, match="E47: init has other row labels"):
+        impute(data, maxit=0, init=start.set_axis(start.index + 1))
 
 
 @pytest.mark.parametrize("cells", ["all", "observed", "frame"])
@@ -417,3 +419,5 @@ def test_mice_replicate_needs_equal_models_only() -> None:
         assert len(imp.complete(1)) == len(frame)
         assert len(imp.imp["y"]) == frame["y"].isna().sum()
     assert CLUSTERS == results[2].complete(1)["g"].nunique()
+    with pytest.raises(DataError, match=r"E02.*\[data\]"):
+        jm.replicate(frames[0])

@@ -227,6 +227,15 @@ def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
             needed.append(part)
     needed.append(formula.cluster)
     unknown = [name for name in dict.fromkeys(needed) if name and name not in known]
+    calls = re.findall(r"(?<![\w.])([^\W\d]\w*)\(", formula.text)
+    called = [name for name in unknown if name in calls]
+    if called:
+        raise AnalysisError(
+            CODE,
+            f"formula {formula.text!r} calls {called[0]}(), which is no function here; compute it "
+            "as a column first, a cluster mean for example by imp.assign(x_mean=lambda data: "
+            "data.groupby('school')['x'].transform('mean'))",
+        )
     if unknown:
         raise AnalysisError(
             CODE,

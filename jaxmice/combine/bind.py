@@ -167,15 +167,15 @@ def _common_dtype(name: Any, a: pd.Series, b: pd.Series) -> Any:
 
 
 def cbind(
-    a: ImputedData, b: ImputedData | pd.DataFrame, *, on_duplicate: str = "error"
+    a: ImputedData, b: ImputedData | pd.DataFrame | pd.Series, *, on_duplicate: str = "error"
 ) -> ImputedData:
     """Put the columns of two results, or of a result and a data frame, side by side.
 
     Parameters
     ----------
     a, b
-        Results with the same rows and m, or a result and a frame; columns of a frame are
-        neither imputed nor predictors.
+        Results with the same rows and m, or a result and a frame or a named Series; columns of
+        these are neither imputed nor predictors.
     on_duplicate
         For columns that are in both: ``"error"``, or ``"suffix"``: those of `b` get ``_y``.
 
@@ -189,6 +189,13 @@ def cbind(
     JaxMiceWarning
         W20: traces are dropped, as the numbers of iterations differ.
     """
+    if isinstance(b, pd.Series):
+        if not isinstance(b.name, str):
+            raise DataError(CODE, "cbind: the Series has no name; give it one by .rename('name')")
+        b = b.to_frame()
+    if not isinstance(b, ImputedData | pd.DataFrame):
+        found = type(b).__name__
+        raise DataError(CODE, f"cbind: b must be a result, a frame or a Series, got {found}")
     frame = b.data if isinstance(b, ImputedData) else b
     if on_duplicate not in ("error", "suffix"):
         raise DataError(CODE, f"cbind: on_duplicate is 'error' or 'suffix', not {on_duplicate!r}")

@@ -10,12 +10,14 @@ from pandas.api import types as pdt
 from jaxmice.combine.assemble import TRACES, agree, assemble, imputed_cells, with_traces
 from jaxmice.errors import DataError
 from jaxmice.events import EventLog
+from jaxmice.frame import in_row_order
 from jaxmice.imputed import ImputedData
 
 
 def filter_rows(imp: ImputedData, rows: Any) -> ImputedData:
     """Keep some rows; see `ImputedData.filter`."""
     mask = imp.data.eval(rows) if isinstance(rows, str) else rows
+    mask = in_row_order(mask, imp.data.index, "E54", "filter: the condition")
     mask = pd.Series(np.asarray(mask)).fillna(False)
     if len(mask) != len(imp.data) or not pdt.is_bool_dtype(mask.infer_objects().dtype):
         message = f"filter needs a condition in columns or {len(imp.data)} booleans, got {rows!r}"

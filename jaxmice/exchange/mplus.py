@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from jaxmice.errors import DataError
 from jaxmice.exchange.columns import coded, simple
-from jaxmice.files import replacing
+from jaxmice.files import CODE, replacing
 
 if TYPE_CHECKING:
     from jaxmice.imputed import ImputedData
@@ -43,6 +44,9 @@ def to_mplus(imp: "ImputedData", folder: Any) -> None:
     names = _short_names(list(stacked))
     for name, short in names.items():
         series = simple(stacked[name])
+        if pd.api.types.is_datetime64_any_dtype(series.dtype):
+            message = f"column {name!r} holds dates, which Mplus does not read; leave it out"
+            raise DataError(CODE, message)
         if not pd.api.types.is_numeric_dtype(series.dtype):
             if pd.api.types.is_object_dtype(series.dtype):
                 series = series.where(series != "").astype("category")

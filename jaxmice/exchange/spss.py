@@ -1,5 +1,6 @@
 """SPSS: all data sets one below the other, told apart by ``Imputation_``."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,10 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from jaxmice.combine import as_imputed
+from jaxmice.errors import DataError
 from jaxmice.exchange.columns import as_text, coded, simple
-from jaxmice.files import optional, reading, replacing
+from jaxmice.files import CODE, optional, reading, replacing
+from jaxmice.wording import some
 
 if TYPE_CHECKING:
     from jaxmice.imputed import ImputedData
@@ -18,6 +21,10 @@ IMPUTATION = "Imputation_"
 """The name by which SPSS knows imputed data."""
 
 PURPOSE = "a file of SPSS"
+
+NAME = re.compile(r"[^\W\d_]([\w.$#@]{0,62}[\w$#@])?")
+RESERVED = {"ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH"}
+"""How SPSS lets columns be called, and what of that means something else."""
 
 
 def load(path: Path) -> pd.DataFrame:
@@ -51,8 +58,16 @@ def to_spss(imp: "ImputedData", path: Any) -> None:
     Raises
     ------
     DataError
-        E70: pyreadstat is not installed, or the file cannot be written.
+        E70: pyreadstat is not installed, the file cannot be written, or columns have names
+        that SPSS does not allow.
     """
+    columns = [str(name) for name in imp.data]
+    if bad := [n for n in columns if not NAME.fullmatch(n) or n.upper() in RESERVED]:
+        raise DataError(
+            CODE,
+            f"SPSS does not allow the names {some(bad)}; rename them, with a letter first, then "
+            "letters, digits and underscores",
+        )
     pyreadstat = optional("pyreadstat", PURPOSE)
     long = imp.complete("stacked", include=True)
     out = pd.DataFrame({IMPUTATION: np.repeat(np.arange(imp.m + 1), len(imp.data))})

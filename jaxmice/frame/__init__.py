@@ -1,5 +1,6 @@
 """The border between pandas and arrays: coding columns, and turning draws back into them."""
 
+from jaxmice.frame._input import in_row_order
 from jaxmice.frame.columns import Clusters, Column, Frame, Kind
 from jaxmice.frame.complete import complete, complete_one
 from jaxmice.frame.decode import check_target, decode
@@ -17,4 +18,5 @@ __all__ = [
     "decode",
     "deduce_level2",
     "encode",
+    "in_row_order",
 ]

@@ -10,15 +10,17 @@ from jaxmice.errors import DataError
 from jaxmice.events import EventLog
 from jaxmice.wording import raise_all, some
 
+COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
+"""Whether a shallow copy of a frame is independent of it, so that a deep one is not needed."""
+
 
 def as_frame(data: Any, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Turn the accepted inputs into a pandas frame; a pandas frame comes back as it is."""
+    """Turn the accepted inputs into a pandas frame that later changes of them do not reach."""
     if isinstance(data, np.ndarray) and data.ndim == 2 and columns is not None:
         if len(columns) != data.shape[1]:
             raise DataError(
                 "E01", f"columns= has {len(columns)} names, the array {data.shape[1]} columns"
             )
-        # A copy, so that later changes of the caller's array do not reach the result.
         return pd.DataFrame(data.copy(), columns=list(columns))
     convert = getattr(data, "to_pandas", None)  # polars and its kin
     frame = convert() if callable(convert) else data
@@ -27,12 +29,33 @@ def as_frame(data: Any, columns: Sequence[str] | None) -> pd.DataFrame:
             raise DataError(
                 "E01", "columns= names the columns of an array; a data frame has its own labels"
             )
-        return frame
+        return frame.copy(deep=not COPIES_ON_WRITE)
     shape = f" of shape {data.shape}" if isinstance(data, np.ndarray) else ""
     raise DataError(
         "E01",
         f"data must be a pandas DataFrame, got {type(data).__name__}{shape}; "
-        "for a 2-D array pass columns=",
+        "make a 2-D array one by pd.DataFrame(array, columns=[...])",
+    )
+
+
+def in_row_order(values: Any, index: pd.Index, code: str, what: str) -> Any:
+    """Return values by row in the order of the data; labels decide where there are any.
+
+    Raises
+    ------
+    DataError
+        The given code, where the labels are not those of the data.
+    """
+    if not isinstance(values, pd.Series | pd.DataFrame) or len(values) != len(index):
+        return values
+    if values.index.equals(index):
+        return values
+    if values.index.is_unique and index.is_unique and index.isin(values.index).all():
+        return values.reindex(index)
+    raise DataError(
+        code,
+        f"{what} has other row labels than the data; give it their index, or pass "
+        ".to_numpy() of it to go by position",
     )
 
 

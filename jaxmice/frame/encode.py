@@ -1,6 +1,5 @@
 """From a data frame to coded columns."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -8,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jaxmice.errors import DataError, JaxMiceWarning
+from jaxmice.errors import DataError
 from jaxmice.events import EventLog
 from jaxmice.frame._clusters import cluster_names, code_clusters
 from jaxmice.frame._input import as_frame, check_shape
 from jaxmice.frame._kinds import code_column, code_ids
 from jaxmice.frame._levels import find_levels
 from jaxmice.frame.columns import Clusters, Column, Frame
-from jaxmice.wording import raise_all, some
+from jaxmice.wording import raise_all, some, warn_user
 
 MIN_CELL = 5
 """A category seen less often than this is reported."""
@@ -85,7 +84,7 @@ def encode(
     coded = _code_columns(frame, names, max_categories, events, notes)
     with_levels, odd = find_levels(coded, clusters, levels, events)
     for note in notes + odd:
-        warnings.warn(note, JaxMiceWarning, stacklevel=2)
+        warn_user(note)
     return Frame(frame, with_levels, clusters)
 
 

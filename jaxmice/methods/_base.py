@@ -110,7 +110,7 @@ class Method(eqx.Module):
         for option in options:
             if option not in known:
                 near = difflib.get_close_matches(option, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = f"; did you mean {near[0]!r}?" if near else "."
                 offered = ", ".join(known) or "none"
                 message = f"method {cls.name!r} has no option {option!r}{hint} Options: {offered}."
                 raise ModelError("E51", message)

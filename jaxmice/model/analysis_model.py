@@ -77,7 +77,7 @@ def read_analysis(formula: str, frame: Frame) -> Analysis:
     if frame.columns[outcome].level == 0:
         raise ModelError(CODE, f"formula {formula!r}: the outcome {outcome!r} is the cluster")
     grouping = [part.cluster for part in parts]
-    check_names(grouping, clusters, CODE, "formula: {} right of the bar are no cluster columns")
+    check_names(grouping, clusters, CODE, "formula: {} not among the cluster columns")
     known = [name for name in frame.columns if name not in (outcome, *clusters)]
 
     def read(text: str) -> list[Term]:

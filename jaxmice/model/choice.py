@@ -37,7 +37,7 @@ def named_methods(method: Any, blocks: Blocks) -> dict[str, str]:
     if isinstance(method, str):
         return dict.fromkeys(blocks, method)
     if isinstance(method, Mapping):
-        check_names(method, blocks, "E27", "method: {} are not blocks")
+        check_names(method, blocks, "E27", "method: {} not among the blocks")
         named = {str(block): name for block, name in method.items()}
     elif isinstance(method, Sequence):
         if len(method) != len(blocks):

@@ -77,7 +77,7 @@ def fill_constants(
         columns[name] = replace(column, values=values, missing=column.missing & ~fill)
         events.add(
             "constant_filled",
-            f"column {name!r} shows the value {frame.data[name].iloc[source]!r} only; "
+            f"column {name!r} shows the value {frame.data[name].iloc[source]} only; "
             f"{int(fill.sum())} missing cells are filled with it",
             dep=name,
         )

@@ -102,7 +102,7 @@ def compile_formulas(
         return {}, {}
     if not isinstance(formulas, Mapping):
         raise ModelError(CODE, f"formulas must be a dict by target, got {type(formulas).__name__}")
-    check_names(formulas, blocks, "E27", "formulas: {} are not blocks or targets")
+    check_names(formulas, blocks, "E27", "formulas: {} not among the blocks and targets")
     derived: dict[str, Expression] = {}
     rows = {
         block: _Reader(block, blocks[block], text, frame, derived).read()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxmice.errors import DataError
-from jaxmice.frame import Frame
+from jaxmice.frame import Frame, in_row_order
 from jaxmice.model.groups import Groups
 from jaxmice.model.names import warn
 from jaxmice.wording import near, some
@@ -48,8 +48,8 @@ def compile_where(
     Raises
     ------
     DataError
-        E20: wrong shape or labels, not boolean, or not constant inside the clusters for a
-        level-2 column.
+        E20: wrong shape or labels of rows or columns, not boolean, or not constant inside the
+        clusters for a level-2 column.
     """
     names = list(frame.columns)
     if isinstance(where, str):
@@ -80,6 +80,7 @@ def compile_where(
 
 def _as_mask(where: Any, frame: Frame, names: list[str]) -> np.ndarray:
     shape = (frame.n, len(names))
+    where = in_row_order(where, frame.data.index, "E20", "where")
     values = where.to_numpy() if isinstance(where, pd.DataFrame) else np.asarray(where)
     if values.shape != shape:
         raise DataError("E20", f"where has shape {values.shape}, data {shape}")
@@ -101,13 +102,13 @@ def compile_ignore(ignore: Any, frame: Frame, groups: Groups | None) -> np.ndarr
     Raises
     ------
     DataError
-        E46 if it is not a boolean vector of length n.
+        E46 if it is not a boolean vector of length n, or its labels are not those of the rows.
     """
     n = frame.n
     if ignore is None:
         mask = np.zeros(n, dtype=bool)
     else:
-        values = np.asarray(ignore)
+        values = np.asarray(in_row_order(ignore, frame.data.index, "E46", "ignore"))
         if values.shape != (n,) or pd.isna(values).any() or not _boolean(values):
             raise DataError(
                 "E46",

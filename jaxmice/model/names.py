@@ -1,10 +1,9 @@
 """Complaints and warnings of the set-up."""
 
-import warnings
 from collections.abc import Iterable
 
-from jaxmice.errors import JaxMiceWarning, ModelError
-from jaxmice.wording import near, raise_all, some
+from jaxmice.errors import ModelError
+from jaxmice.wording import near, raise_all, some, warn_user
 
 
 class Complaints:
@@ -39,4 +38,4 @@ def check_names(names: Iterable[object], known: Iterable[str], code: str, what: 
 
 def warn(code: str, message: str) -> None:
     """Warn the user of the package."""
-    warnings.warn(f"{code}: {message}", JaxMiceWarning, stacklevel=2)
+    warn_user(f"{code}: {message}")

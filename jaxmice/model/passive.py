@@ -449,8 +449,8 @@ def check_ingredients(
             if needed.any():
                 complaints.add(
                     "E19",
-                    f"{name!r} stays missing (method '' or where=False) but the passive column "
-                    f"{rule.target!r} needs it in {int(needed.sum())} rows; impute it",
+                    f"{name!r} stays missing (method '', where=False or no visit) but the passive "
+                    f"column {rule.target!r} needs it in {int(needed.sum())} rows; impute it",
                 )
     complaints.raise_any()
 

@@ -97,7 +97,7 @@ def user_matrix(matrix: Any, blocks: Blocks, columns: Sequence[str]) -> pd.DataF
             "predictor_matrix must be a DataFrame, a dict of dicts or a square array, got "
             f"{type(matrix).__name__}",
         )
-    check_names(matrix.index, blocks, "E27", "predictor_matrix: rows {} are not blocks")
+    check_names(matrix.index, blocks, "E27", "predictor_matrix: rows {} not among the blocks")
     check_names(matrix.columns, columns, "E27", "predictor_matrix: columns {} not in data")
     for axis, labels in (("rows", matrix.index), ("columns", matrix.columns)):
         if not labels.is_unique:
@@ -153,7 +153,14 @@ def _counts_rows(values: np.ndarray, groups: Groups) -> bool:
     return len(np.unique(pairs)) == len(pairs)
 
 
-def log_ids(ids: Mapping[str, str], events: EventLog) -> None:
-    """Report columns that are left out as ids."""
+def log_ids(ids: Mapping[str, str], frame: Frame, events: EventLog) -> None:
+    """Report columns that are left out as ids, and text of which cells stay missing."""
     for name, reason in ids.items():
         events.add("id_excluded", f"{name!r} is not used as predictor: {reason}", out=name)
+        column = frame.columns[name]
+        if column.kind != "id" or not column.missing.any():
+            continue
+        left = f"{int(column.missing.sum())} cells of {name!r} stay missing: it is {reason}"
+        numbers = pd.to_numeric(frame.data[name].dropna(), errors="coerce").notna().all()
+        hint = "; it holds numbers as text, turn it into numbers by pd.to_numeric"
+        events.add("left_missing", left + (hint if numbers else ""), dep=name)

@@ -80,9 +80,8 @@ def compile_roles(
         E25 for an unknown role;
         E27 for an unknown block or column.
     """
-    check_names(
-        (key for key in roles if key != "*"), blocks, "E27", "roles: {} are not blocks or targets"
-    )
+    named = [key for key in roles if key != "*"]
+    check_names(named, blocks, "E27", "roles: {} not among the blocks and targets")
     if "*" in roles:
         cells = list(_row("*", roles["*"], columns))
         for block in blocks:

@@ -255,11 +255,24 @@ def setup(
     replaced = [block for block in written if explicit.loc[block].any()]
     matrix, explicit = lay_formulas(matrix, explicit, written, frame, classes, replaced, events)
     used = {n for n, codes in matrix.items() if np.any(codes.to_numpy())}
-    log_ids({n: r for n, r in ids.items() if classes and n not in used}, events)
+    log_ids({n: r for n, r in ids.items() if classes and n not in used}, frame, events)
     rows = make_rows(frame, classes, compiled, members, matrix, explicit)
     remove_circular(rows, rules, names, events)
     opts = with_formulas(options or {}, written)
     check_options(opts, rows, compiled)
+    sequence = compile_sequence(
+        visit_sequence,
+        compiled,
+        list(classes),
+        {block: int(cells[:, [names.index(n) for n in members[block]]].sum()) for block in classes},
+        {name: column.level for name, column in frame.columns.items()},
+    )
+    rows = [row for row in rows if row.block in sequence]
+    visited = {name for block in sequence for name in members[block]}
+    for name in sorted(targets - visited, key=names.index):
+        cells[:, names.index(name)] = False
+        message = f"{name!r} stays missing: visit_sequence does not name it"
+        events.add("left_missing", message, dep=name)
     state = Rows(frame, groups, ignored, cells, rows, events)
     correct(state, constants, on_missing_predictor)
     varying = factor_slopes(opts, rows, frame)
@@ -270,13 +283,6 @@ def setup(
         for row, built, (random, _) in zip(rows, methods, terms, strict=True):
             informative = int((groups.count(state.fit(row)) > 0).sum())
             built.check(len(random), informative, f"target {row.target!r}")
-    sequence = compile_sequence(
-        visit_sequence,
-        compiled,
-        list(classes),
-        {block: int(cells[:, [names.index(n) for n in members[block]]].sum()) for block in classes},
-        {name: column.level for name, column in frame.columns.items()},
-    )
     visits = []
     for place, block in enumerate(sequence):
         number = sequence[:place].count(block)
@@ -329,10 +335,10 @@ def setup(
 def _check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
     for argument, (value, known) in choices.items():
         if value not in known:
-            raise ModelError(
-                "E51",
-                f"{argument} must be one of {some(known)}, got {value!r}; {near(value, known)}",
-            )
+            hint = near(value, known)
+            meant = f"; {hint}" if hint.startswith("did") else ""
+            message = f"{argument} must be one of {some(known)}, got {value!r}{meant}"
+            raise ModelError("E51", message)
 
 
 def _rule(columns: Sequence[str], shown: Mapping[str, str]) -> str:

@@ -100,7 +100,7 @@ class Helper:
             asked = _listed(auxiliary)
             check_names(asked, columns, "E27", "auxiliary: {} not in data")
             free = [name for name in asked if name not in wanted]
-        check_names(mnar, columns, "E27", "mnar: {} not in data")
+        self._check_mnar(mnar)
         self.mnar = {name: _listed(roles.get("selection", ())) for name, roles in mnar.items()}
         for name, chosen in self.mnar.items():
             check_names(chosen, columns, "E27", f"mnar[{name!r}]: {{}} not in data")
@@ -129,6 +129,19 @@ class Helper:
         self.relations = {n: rule for n, rule in self.relations.items() if n in reached}
         self.targets = [n for n in columns if n in reached and n not in self.relations]
         self._methods(family, ids)
+
+    def _check_mnar(self, mnar: Mapping[str, Any]) -> None:
+        example = "such as {'y': {'selection': ['z']}}"
+        if not isinstance(mnar, Mapping):
+            raise ModelError("E27", f"mnar must be a mapping, {example}, got {mnar!r}")
+        check_names(mnar, self.frame.columns, "E27", "mnar: {} not in data")
+        for name, roles in mnar.items():
+            if not isinstance(roles, Mapping):
+                message = f"mnar[{name!r}] must be a mapping, {example}, got {roles!r}"
+                raise ModelError("E27", message)
+            check_names(roles, ["selection"], "E27", f"mnar[{name!r}]: {{}} unknown")
+            if not self.frame.columns[name].missing.any():
+                raise ModelError("E27", f"mnar: {name!r} has no missing values; leave it out")
 
     def _ingredients(self, rule: str) -> set[str]:
         return set(parse(rule, self.frame.columns, "rule", clustered=True).direct)

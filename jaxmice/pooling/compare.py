@@ -13,7 +13,7 @@ from jaxmice.pooling.constraints import constraint_test, wald
 from jaxmice.pooling.estimates import Stack
 from jaxmice.pooling.joint import d3, d4, pool_chi2
 from jaxmice.pooling.likelihood import Likelihood
-from jaxmice.pooling.pool import as_stack
+from jaxmice.pooling.pool import as_stack, complete_df
 
 Numbers = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def compare_models(
     full: Any,
     null: Any,
     method: str = "D1",
-    dfcom: float | None = None,
+    dfcom: float | str | None = None,
     use: str = "wald",
     ariv: str = "default",
 ) -> pd.DataFrame:
@@ -46,6 +46,7 @@ def compare_models(
         also compare random parts.
     dfcom
         Degrees of freedom of the complete-data analysis, for ``"D1"``; infinite by default.
+        ``"residual"``: those of the fits, as in R's ``mice``.
     use
         Whether ``"D2"`` pools ``"wald"`` or ``"likelihood"`` ratio statistics.
     ariv
@@ -60,8 +61,8 @@ def compare_models(
     Raises
     ------
     PoolError
-        E43 for models that are not nested, E45 where a likelihood is needed that the
-        analyses do not offer, E64 for arguments that cannot be used.
+        E43 for models that are not nested or are of different outcomes, E45 where a likelihood
+        is needed that the analyses do not offer, E64 for arguments that cannot be used.
 
     Notes
     -----
@@ -84,6 +85,9 @@ def compare_models(
                 "E45", f"method {method} needs the null model as analyses; use D1 or D2 by Wald"
             )
         return constraint_test(full, null, method, dfcom)
+    outcomes = [_outcome(full), _outcome(null)]
+    if all(outcomes) and outcomes[0] != outcomes[1]:
+        raise PoolError("E43", f"the models are of different outcomes: {', '.join(outcomes)}")
     large, small = as_stack(full), as_stack(null)
     _check_nested(large, small)
     if not likelihood:
@@ -148,6 +152,12 @@ def _all_text(items: Sequence[Any]) -> bool:
     return bool(items) and all(isinstance(item, str) for item in items)
 
 
+def _outcome(analyses: Any) -> str:
+    """Return the left-hand side of the formula of analyses; empty where there is none."""
+    left, tilde, _ = str(getattr(analyses, "model", "")).partition("~")
+    return left.strip() if tilde else ""
+
+
 def _check_nested(large: Stack, small: Stack) -> None:
     if large.m != small.m:
         raise PoolError(
@@ -164,7 +174,7 @@ def _check_nested(large: Stack, small: Stack) -> None:
         raise PoolError("E43", f"null model has terms not in the full model: {', '.join(further)}")
 
 
-def _wald(large: Stack, small: Stack, method: str, dfcom: float | None) -> pd.DataFrame:
+def _wald(large: Stack, small: Stack, method: str, dfcom: float | str | None) -> pd.DataFrame:
     tested = [i for i, term in enumerate(large.terms) if term not in small.terms]
     if not tested:
         raise PoolError(
@@ -173,7 +183,7 @@ def _wald(large: Stack, small: Stack, method: str, dfcom: float | None) -> pd.Da
             "D2 with use='likelihood'",
         )
     covariances = large.cov[:, tested][:, :, tested]
-    return wald(large.params[:, tested], covariances, method, dfcom)
+    return wald(large.params[:, tested], covariances, method, complete_df(large, dfcom))
 
 
 def _size(stack: Stack) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jaxmice.errors import PoolError
 from jaxmice.pooling.estimates import Stack
 from jaxmice.pooling.joint import d1, pool_chi2
-from jaxmice.pooling.pool import as_stack
+from jaxmice.pooling.pool import as_stack, complete_df
 
 Numbers = NDArray[np.float64]
 Complaint = Callable[[str], PoolError]
@@ -35,7 +35,7 @@ def constraint_test(
     analyses: Any,
     constraints: str | Sequence[str],
     method: str = "D1",
-    dfcom: float | None = None,
+    dfcom: float | str | None = None,
 ) -> pd.DataFrame:
     """Test constraints on the coefficients, linear or not.
 
@@ -52,6 +52,7 @@ def constraint_test(
         the m Wald statistics.
     dfcom
         Degrees of freedom of the complete-data analysis, for ``"D1"``; infinite by default.
+        ``"residual"``: those of the fits.
 
     Returns
     -------
@@ -88,15 +89,13 @@ def constraint_test(
         for part in zip(*(_linearise(text, stack) for text in texts), strict=True)
     )
     covariances = np.einsum("mck,mkl,mdl->mcd", moves, stack.cov, moves)
-    return wald(values, covariances, method, dfcom)
+    return wald(values, covariances, method, complete_df(stack, dfcom))
 
 
-def wald(
-    values: Numbers, covariances: Numbers, method: str, dfcom: float | None = None
-) -> pd.DataFrame:
+def wald(values: Numbers, covariances: Numbers, method: str, dfcom: float = np.inf) -> pd.DataFrame:
     """Test that quantities (m, k) with covariances (m, k, k) are zero, by D1 or D2."""
     if method == "D1":
-        return d1(values, covariances, np.inf if dfcom is None else float(dfcom))
+        return d1(values, covariances, dfcom)
     if method != "D2":
         raise PoolError("E64", f"method must be 'D1' or 'D2' for Wald tests, got {method!r}")
     try:

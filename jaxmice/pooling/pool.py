@@ -126,6 +126,19 @@ def _from_arrays(first: Any, second: Any) -> Stack:
     return Stack(terms, params, cov, unknown, unknown, unknown, np.ones(m, dtype=bool))
 
 
+def complete_df(stack: Stack, dfcom: float | str | None) -> float:
+    """Return the complete-data degrees of freedom of a test; see `compare_models`.
+
+    Raises
+    ------
+    PoolError
+        E64 for anything but None, a number or ``"residual"``.
+    """
+    if isinstance(dfcom, str) and dfcom != "residual":
+        raise PoolError("E64", f"dfcom of a test is a number or 'residual', got {dfcom!r}")
+    return np.inf if dfcom is None else float(_dfcom(stack, dfcom).min())
+
+
 def _dfcom(stack: Stack, dfcom: float | str | Mapping[str, float] | None) -> NDArray[np.float64]:
     k = len(stack.terms)
     if dfcom is None or dfcom == "residual":

@@ -44,6 +44,8 @@ def summary_frame(
     conf_int, level, type, exponentiate, style
         See `PooledResults.summary`.
     """
+    if not isinstance(conf_int, bool):
+        raise PoolError("E65", f"conf_int must be True or False, got {conf_int!r}; name the others")
     if type not in TYPES or style not in STYLES:
         raise PoolError(
             "E65", f"type must be one of {TYPES} and style one of {STYLES}, got {type!r}, {style!r}"

@@ -56,6 +56,7 @@ def draw_donors(
         prediction then share their k donors, as in R's ``mice``.
     """
     n = values.shape[0]
+    n_donors = min(n_donors, n)
     ranked = jnp.where(is_donor, donor_predictions, jnp.inf)
     shuffle = uniforms(key, jnp.ones((), int), (n,), ranked.dtype) if exact_k else ranked
     d, _, v = jax.lax.sort((ranked, shuffle, values), num_keys=2)

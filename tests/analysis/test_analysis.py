@@ -107,6 +107,8 @@ def test_lmm_with_text(popmis: pd.DataFrame) -> None:
 def test_lmm_complaints(popmis: pd.DataFrame) -> None:
     with pytest.raises(AnalysisError, match=r"E58.*do not have: age"):
         lmm("popular ~ age + (1 | school)", popmis)
+    with pytest.raises(AnalysisError, match=r"E58.*calls mean\(\).*imp.assign"):
+        lmm("popular ~ mean(sex) + (1 | school)", popmis)
     with pytest.raises(AnalysisError, match="no random part"):
         lmm("popular ~ sex", popmis)
     with pytest.raises(AnalysisError, match=r"E63.*texp2"):

@@ -23,12 +23,14 @@ def test_impute_writes_imputations_results_and_report(
 ) -> None:
     formula = "popular ~ sex + (1 | school)"
     out = tmp_path / "out"
-    argv = ["impute", str(file), "--cluster", "school", "--formula", formula, "--m", "2"]
+    argv = ["impute", str(file), "--formula", formula, "--m", "2"]
     assert main([*argv, "--maxit", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr()
     assert shown.out.split() == [
-        str(out / f) for f in ("imputations.csv", "pooled.csv", "report.html")
+        str(out / f) for f in ("imputations.csv", "pooled.csv", "components.csv", "report.html")
     ]
+    # The clusters are those of the formula.
+    assert "2l." in shown.err
     assert "iteration 1: popular" in shown.err
     long = pd.read_csv(out / "imputations.csv")
     data = pd.read_csv(file)
@@ -39,7 +41,19 @@ def test_impute_writes_imputations_results_and_report(
         np.testing.assert_allclose(part["popular"][seen], data["popular"][seen])
     pooled = pd.read_csv(out / "pooled.csv")
     assert pooled["term"].tolist() == ["Intercept", "sex"]
+    assert "ICC|school" in pd.read_csv(out / "components.csv")["term"].tolist()
     assert "Pooled results" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_is_written_though_the_analysis_fails(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["impute", str(file), "--formula", "popular ~ sex + (1 | school)", "--m", "2"]
+    argv += ["--maxit", "1", "--engine", "glmm:binomial", "--out", str(tmp_path)]
+    assert main(argv) == 1
+    assert "E67" in capsys.readouterr().err
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"imputations.csv", "report.html"}
 
 
 def test_inspect_tells_what_is_missing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,6 +149,10 @@ def test_combine_cbind_with_columns_in_both(data: pd.DataFrame, one: jm.ImputedD
     assert _same(both.filter(np.ones(N, bool)), both)
     with pytest.raises(DataError, match="E48: cbind: the rows differ"):
         jm.cbind(one, data[["x"]].reset_index(drop=True))
+    assert _same(jm.cbind(one, data["x"].rename("x_y")), both)
+    for wrong in (pd.Series(data["x"].to_numpy(), data.index), data["x"].to_numpy()):
+        with pytest.raises(DataError, match="E48: cbind"):
+            jm.cbind(one, wrong)
 
 
 def test_combine_filter_by_a_condition_on_the_data(data: pd.DataFrame, one: jm.ImputedData) -> None:
@@ -157,6 +161,9 @@ def test_combine_filter_by_a_condition_on_the_data(data: pd.DataFrame, one: jm.I
     for i in range(3):
         pd.testing.assert_frame_equal(some.complete(i), one.complete(i)[keep])
     assert _same(some, one.filter(keep))
+    assert _same(some, one.filter(keep[::-1]))
+    with pytest.raises(DataError, match=r"E54: filter.*other row labels"):
+        one.filter(keep.rename(str.upper))
     assert some.logged_events["event"].tolist() == ["traces_dropped"]
     assert "norm" in repr(some)
     with pytest.raises(DataError, match="E54: filter"):

@@ -249,6 +249,10 @@ def test_exchange_refusals(imp: jm.ImputedData, tmp_path: Path) -> None:
         na.to_csv(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"E70.*reserved by Stata"):
         imp.assign(_mi_m=1).to_stata(tmp_path / "a.dta")
+    with pytest.raises(DataError, match=r"E70: column 'when' holds dates"):
+        imp.assign(when=pd.Timestamp("2020-01-01")).to_mplus(tmp_path / "mplus")
+    with pytest.raises(DataError, match=r"E70: SPSS does not allow the names '_a', 'b c', 'to'"):
+        imp.assign(**{"_a": 1, "b c": 1, "to": 1}).to_spss(tmp_path / "a.sav")
     with pytest.raises(DataError, match=r"E70.*has no place"):
         imp.assign(when=pd.Timedelta(days=1)).to_spss(tmp_path / "a.sav")
     pyreadstat = pytest.importorskip("pyreadstat")

@@ -481,7 +481,9 @@ def test_data_stay_as_they_are():
     frame = encode(data, cluster="g", events=EventLog())
     frame.columns["x"].values[:] = -1
     pd.testing.assert_frame_equal(data, before)
-    assert frame.data is data
+    data.loc[:, "x"] = 0.0
+    data["new"] = 1
+    pd.testing.assert_frame_equal(frame.data, before)
 
 
 def test_levels_of_a_large_frame_are_found_fast():

@@ -23,7 +23,7 @@ def row(**codes: float) -> dict:
         ({"method": {"popular": 3}}, "E21", "must be a name"),
         ({"method": "logreg"}, "E22", "imputes binary.*'popular' is continuous"),
         ({"method": "fake.level2"}, "E22", "level 2; 'popular' has level 1"),
-        ({"method": {"popula": "pmm"}}, "E27", "are not blocks; did you mean 'popular'"),
+        ({"method": {"popula": "pmm"}}, "E27", "not among the blocks; did you mean 'popular'"),
         ({"method": ["pmm"]}, "E27", "1 names for 6 blocks"),
         ({"cluster": None}, "E23", "pass cluster="),
         ({"cluster": None, "method": "norm", "predictor_matrix": row()}, "E23", "no cluster="),
@@ -38,7 +38,7 @@ def row(**codes: float) -> dict:
         ({"predictor_matrix": {"popular": {"sex": "fixed"}}}, "E25", "roles"),
         ({"method": "norm", "predictor_matrix": row(school=2)}, "E25", "cluster column: 0, 1"),
         ({"predictor_matrix": row(age=1)}, "E27", "columns 'age' not in data"),
-        ({"predictor_matrix": {"popula": {"sex": 1}}}, "E27", "rows 'popula' are not blocks"),
+        ({"predictor_matrix": {"popula": {"sex": 1}}}, "E27", "rows 'popula' not among the blocks"),
         ({"predictor_matrix": np.zeros((2, 2))}, "E27", r"\(2, 2\)"),
         ({"predictor_matrix": [1]}, "E27", "must be a DataFrame"),
         ({"blocks": {"a": ["popular", "x"]}}, "E27", "'x' not in data"),
@@ -94,6 +94,8 @@ def test_predictor_that_stays_missing(school) -> None:
     where.loc[3, "iq"] = False
     with pytest.raises(ModelError, match="E19"):
         setup(school, "2l.pan", where=where, cluster="school")
+    with pytest.raises(ModelError, match="E19"):
+        setup(school, "2l.pan", visit_sequence=["popular"], cluster="school")
 
 
 def test_predictor_that_stays_missing_where_it_does_not_matter(school) -> None:
@@ -114,6 +116,25 @@ def test_predictor_that_stays_missing_is_dropped_on_request(school) -> None:
     )
     assert model.predictor_matrix.loc["popular", "iq"] == 0
     assert [event.out for event in events(model, "missing_predictor")] == ["iq"]
+    drop = {"on_missing_predictor": "drop", "cluster": "school"}
+    other = setup(school, "2l.pan", visit_sequence=["popular"], **drop)
+    assert other.predictor_matrix.loc["popular"].equals(model.predictor_matrix.loc["popular"])
+    assert [event.dep for event in events(other, "left_missing")] == ["iq"]
+    assert not other.where[:, list(school).index("iq")].any()
+
+
+def test_labels_of_rows_count(school) -> None:
+    school.index = school.index + 100
+    there = school["school"] == "s03"
+    mixed = there.sample(frac=1, random_state=1)
+    model = setup(school, ignore=mixed, where=school.isna()[::-1], **CLUSTERED)
+    plain = setup(school, ignore=there.to_numpy(), **CLUSTERED)
+    assert np.array_equal(model.ignore, plain.ignore)
+    assert np.array_equal(model.where, plain.where)
+    for argument, code in (("ignore", "E46"), ("where", "E20")):
+        other = (there if argument == "ignore" else school.isna()).reset_index(drop=True)
+        with pytest.raises(DataError, match=f"{code}: {argument} has other row labels"):
+            setup(school, **{argument: other}, **CLUSTERED)
 
 
 def test_dummies_need_an_observed_value_in_every_cluster(school) -> None:
@@ -148,6 +169,11 @@ def test_dates_and_ids_are_never_imputed(plain) -> None:
         model = setup(plain, {"day": ""}, roles={"*": {"day": "none"}})
     assert model.method["note"] == ""
     assert [event.out for event in events(model, "id_excluded")] == ["note"]
+    plain["text"] = [f"{k / 7:.3f}" for k in range(199)] + [None]
+    with pytest.warns(match="W05"):
+        model = setup(plain, {"day": ""}, roles={"*": {"day": "none"}})
+    left = [event.message for event in events(model, "left_missing")]
+    assert ["pd.to_numeric" in message for message in left] == [False, True]
     with pytest.warns(match="W05"), pytest.raises(ModelError, match=r"E25: .*'note' is an id"):
         setup(plain, {"day": ""}, roles={"*": {"day": "none"}, "y": {"note": "fixed"}})
     with pytest.warns(match="W05"), pytest.raises(ModelError, match=r"E22: .*'note' is an id"):

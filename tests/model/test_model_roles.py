@@ -66,7 +66,7 @@ def test_precedence(roles: dict, cells: dict) -> None:
         ({"y": {"x": "cluster+fixed"}}, "E25", "contradict"),
         ({"y": {"x": "selection+outcome"}}, "E25", "contradict"),
         ({"y": 3}, "E25", "role expression"),
-        ({"yy": {"x": "fixed"}}, "E27", "'yy' are not blocks"),
+        ({"yy": {"x": "fixed"}}, "E27", "'yy' not among the blocks"),
         ({"y": {"xx": "fixed"}}, "E27", "'xx' not in data"),
         ({"y": "x, xx"}, "E27", "'xx' not in data"),
     ],

@@ -99,6 +99,17 @@ def test_an_incomplete_column_that_predicts_selection_is_imputed_too() -> None:
     assert chosen.predictor_matrix.loc["w", "y"] != 0
     with pytest.raises(jm.errors.ModelError, match=r"E27: mnar\['y'\]: 'v' not in data"):
         jm.suggest(data, "g", "y ~ x + (1 | g)", mnar={"y": {"selection": ["v"]}})
+    for wrong, message in (
+        (
+            {"y": {"selektion": ["z"]}},
+            r"mnar\['y'\]: 'selektion' unknown; did you mean",
+        ),
+        ({"y": ["z"]}, r"mnar\['y'\] must be a mapping"),
+        (["y"], "mnar must be a mapping"),
+        ({"x": {"selection": ["z"]}}, "mnar: 'x' has no missing values"),
+    ):
+        with pytest.raises(jm.errors.ModelError, match=f"E27: {message}"):
+            jm.suggest(data, "g", "y ~ x + (1 | g)", mnar=wrong)
 
 
 def test_what_predicts_selection_is_shown_with_its_associations() -> None:

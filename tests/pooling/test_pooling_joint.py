@@ -1,6 +1,7 @@
 """Tests of several parameters: published figures, invariances and complaints."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,15 @@ PAIR = ["term1", "term2"]
 def test_figures_of_mitml(options: dict[str, Any], wanted: list[float]) -> None:
     found = compare_models((Q, U), PAIR, **options)
     np.testing.assert_allclose(found.to_numpy()[0], wanted, rtol=2e-6)
+
+
+def test_residual_degrees_of_freedom_are_those_of_the_fits() -> None:
+    full, null = fits(("a", "b", "c", "d"), df_resid=50.0), fits(("a",), df_resid=53.0)
+    found = compare_models(full, null, dfcom="residual")
+    pd.testing.assert_frame_equal(found, compare_models(full, null, dfcom=50))
+    by_name = constraint_test(full, ["b", "c", "d"], dfcom="residual")
+    pd.testing.assert_frame_equal(found, by_name)
+    assert found["df2"].iloc[0] < compare_models(full, null)["df2"].iloc[0]
 
 
 def test_one_parameter_is_the_square_of_the_scalar_rule() -> None:
@@ -161,6 +171,12 @@ def test_too_few_imputations_for_small_sample_degrees_of_freedom() -> None:
         (lambda: compare_models((Q, U), PAIR, use="score"), "E64.*use"),
         (lambda: compare_models((Q, U), PAIR, ariv="robust"), "E64.*ariv"),
         (lambda: compare_models((Q, U), PAIR, dfcom=3), "E64.*too small"),
+        (lambda: compare_models((Q, U), PAIR, dfcom="inf"), "E64.*'residual'"),
+        (
+            lambda: compare_models(SimpleNamespace(model="y ~ a"), SimpleNamespace(model="z ~ 1")),
+            "E43.*outcomes: y, z",
+        ),
+        (lambda: pool((Q, U)).summary("all"), "E65.*conf_int"),
         (lambda: compare_models((Q[:1], U[:1]), PAIR), "E64.*at least 2"),
         (lambda: compare_models((Q, U), [*PAIR, "term1"]), "E64.*singular"),
         (lambda: compare_models((Q, U), [*PAIR, "term1"], "D2"), "E64"),
