@@ -31,6 +31,7 @@ LEVELS = {
     "row_dropped": "change",
     "univariate": "info",
     "nonfinite": "problem",
+    "few_clusters": "problem",
     "few_donors": "problem",
     "far_counts": "problem",
     "no_fit": "problem",
@@ -57,7 +58,7 @@ class Event:
     message: str
 
 
-@dataclass
+@dataclass(repr=False)
 class EventLog:
     """Events in the order in which they happened."""
 
@@ -76,6 +77,10 @@ class EventLog:
     ) -> None:
         """Append one event; its level follows from its name."""
         self.events.append(Event(it, im, dep, meth, out, event, LEVELS[event], message))
+
+    def __repr__(self) -> str:
+        lines = [f"{event.level}: {event.message}" for event in self.events]
+        return "\n".join([f"{len(lines)} logged events", *lines])
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)

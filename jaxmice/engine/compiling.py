@@ -15,8 +15,9 @@ CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 PLAIN_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """Plainer kernels: some per cent slower to run, two to eight times faster to compile."""
 
-WIDE = 8
-"""Predictors from which a visit is compiled into plainer kernels, which then cost no time."""
+WIDE, SMALL = 8, 5000
+"""More predictors than this, or fewer rows in all data sets, and a visit is compiled into plainer
+kernels: these then cost no time, or less than they save."""
 
 
 def compiler_options(*, plain: bool = False) -> dict[str, Any]:

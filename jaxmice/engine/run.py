@@ -275,8 +275,10 @@ class Session:
             np.asarray(fresh),
             np.asarray(n_steps),
         )
+        # Not by the number of chains: more imputations are to begin alike.
         wide = sum(step.spec.widths) > compiling.WIDE
-        visit = compiling.visit(plain=wide or step.method.runs_plainly)
+        small = problem.data.layout.row_live.size < compiling.SMALL
+        visit = compiling.visit(plain=wide or small or step.method.runs_plainly)
         options = {"uses_means": step.uses_means, "leave_one_out": problem.leave_one_out}
         return visit, arguments, options
 

@@ -217,6 +217,12 @@ def _evaluate(
     hessian = jnp.einsum("abcd,kbc,lda->kl", fisher, moved, moved)
     same = columns[:, None] == columns[None]
     hessian = hessian + 2 * same * slope[rows[:, None], rows[None]]
+    # Effects that no cluster informs on stay as they are: others could as well be drawn along
+    # with them, and rounding would decide.
+    seen = jnp.any(R != 0, axis=(1, 2))
+    free = seen[rows] & seen[columns]
+    gradient = jnp.where(free, gradient, 0)
+    hessian = jnp.where(free[:, None] & free, hessian, 0)
     return _Point(theta, value, gradient, hessian, rss)
 
 

@@ -26,6 +26,11 @@ class Selected(Method):
     binary: bool = eqx.field(default=False, static=True)
     """Whether the column has two categories."""
 
+    @property
+    def runs_plainly(self) -> bool:
+        """Whether kernels that are faster to compile are no slower to run."""
+        return True
+
     def for_column(self, kind: str, n_categories: int) -> Self:
         """Return the method for a number or for two categories."""
         del n_categories

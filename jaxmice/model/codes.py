@@ -143,7 +143,7 @@ def _check_cluster_code(
 
 def _check_code(row: Row, name: str, code: int, frame: Frame, complaints: Complaints) -> None:
     method, cell = row.method, f"[{row.block!r}, {name!r}]"
-    valid = some(sorted({0} | method.codes | method.cluster_codes))
+    valid = ", ".join(map(str, sorted({0} | method.codes | method.cluster_codes)))
     if frame.columns[name].kind == "id":
         complaints.add("E25", f"code {code} at {cell}: {name!r} is an id; set it to 0")
     elif code in (-3, -4) and code not in method.codes:

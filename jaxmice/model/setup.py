@@ -44,8 +44,12 @@ from jaxmice.model.passive import (
 )
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
 from jaxmice.model.processing import compile_post, stated_shifts
+from jaxmice.model.row import Row
 from jaxmice.model.terms import slope_terms
 from jaxmice.wording import near, some
+
+FEW_CLUSTERS = 5
+"""Observed clusters below which a variance between them is hardly estimable."""
 
 
 def setup(
@@ -281,8 +285,11 @@ def setup(
     methods = [build_method(row, opts) for row in rows]
     if groups is not None:
         for row, built, (random, _) in zip(rows, methods, terms, strict=True):
-            informative = int((groups.count(state.fit(row)) > 0).sum())
+            counts = groups.count(state.fit(row))
+            informative = int((counts > 0).sum())
             built.check(len(random), informative, f"target {row.target!r}")
+            if random and row.method.needs_observed and frame.columns[row.target].level == 1:
+                _log_few_clusters(row, counts, events)
     visits = []
     for place, block in enumerate(sequence):
         number = sequence[:place].count(block)
@@ -339,6 +346,28 @@ def _check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
             meant = f"; {hint}" if hint.startswith("did") else ""
             message = f"{argument} must be one of {some(known)}, got {value!r}{meant}"
             raise ModelError("E51", message)
+
+
+def _log_few_clusters(row: Row, counts: np.ndarray, events: EventLog) -> None:
+    """Report a target whose observed values hardly say how clusters differ.
+
+    Parameters
+    ----------
+    counts
+        Observed values of every cluster. Few clusters in the data are told elsewhere (W08).
+    """
+    shown = int((counts > 0).sum())
+    if (FEW_CLUSTERS <= shown and counts.max() > 1) or len(counts) < FEW_CLUSTERS:
+        return
+    place = f"{shown} of {len(counts)} clusters"
+    found = f"in {place} only" if shown < FEW_CLUSTERS else "once in a cluster at most"
+    events.add(
+        "few_clusters",
+        f"{row.target!r} is observed {found}: how clusters differ rests on the prior; compare "
+        "with a method for a single level",
+        dep=row.target,
+        meth=row.method.name,
+    )
 
 
 def _rule(columns: Sequence[str], shown: Mapping[str, str]) -> str:

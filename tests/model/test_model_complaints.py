@@ -143,6 +143,20 @@ def test_dummies_need_an_observed_value_in_every_cluster(school) -> None:
         setup(school, "norm", roles={"popular": {"school": "fixed"}}, cluster="school")
 
 
+def test_targets_that_hardly_tell_clusters_apart(school) -> None:
+    def told(rows) -> list[str]:
+        model = setup(school.assign(popular=school["popular"].where(rows)), **CLUSTERED)
+        return [event.message for event in events(model, "few_clusters")]
+
+    clusters = school["school"].unique()
+    assert "in 2 of" in told(school["school"].isin(clusters[:2]))[0]
+    seen = school[school["popular"].notna()]
+    assert (
+        "once in a cluster" in told(school.index.isin(seen.index[~seen["school"].duplicated()]))[0]
+    )
+    assert told(school["school"].isin(clusters[:9])) == []
+
+
 def test_where_of_a_level_2_column(school) -> None:
     where = school.isna()
     where.loc[0, "texp"] = True
