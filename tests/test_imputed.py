@@ -128,7 +128,7 @@ def test_imputed_traces_are_those_of_the_completed_data(
 def test_imputed_attributes(imp: jm.ImputedData, data: pd.DataFrame) -> None:
     assert (imp.m, imp.iteration) == (3, 2)
     assert imp.variables == ["x", "y", "z", "kind"]
-    assert imp.data is data
+    pd.testing.assert_frame_equal(imp.data, data)
     pd.testing.assert_series_equal(imp.nmis, data.isna().sum())
     pd.testing.assert_frame_equal(imp.where, data.isna())
     assert imp.method["kind"] == "sample"

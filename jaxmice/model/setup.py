@@ -48,8 +48,8 @@ from jaxmice.model.row import Row
 from jaxmice.model.terms import slope_terms
 from jaxmice.wording import near, some
 
-FEW_CLUSTERS = 5
-"""Observed clusters below which a variance between them is hardly estimable."""
+FEW_CLUSTERS = 3
+"""Observed clusters below which nothing but the prior tells a variance between them."""
 
 
 def setup(

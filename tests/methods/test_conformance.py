@@ -76,10 +76,13 @@ def is_alias(cls: type[Method]) -> bool:
     """Return whether a method is another one that stands first among its bases, renamed."""
     changed = {key for key, value in vars(cls).items() if callable(getattr(cls, key, None))}
     changed |= set(cls.__annotations__) - set(Method.__annotations__)
+    # That of a dataclass, made anew for every class; methods write none.
+    changed.discard("__init__")
     return cls.__bases__[0] in REGISTRY.values() and not changed
 
 
 METHODS = sorted(name for name, cls in REGISTRY.items() if not is_alias(cls))
+ALIASES = sorted(set(REGISTRY) - set(METHODS))
 
 
 def program_of(cls: type[Method], target: str) -> Any:
@@ -319,7 +322,7 @@ def test_draws_put_into_wrong_rows_are_noticed() -> None:
     assert exchange_pvalue(one, np.roll(other, 1, axis=0)) < FALSE_ALARM_RATE
 
 
-@pytest.mark.parametrize("name", sorted(set(REGISTRY) - set(METHODS)))
+@pytest.mark.parametrize("name", ALIASES)
 def test_another_name_of_a_method_differs_in_declarations_only(name: str) -> None:
     """All laws hold by those of the method itself."""
     cls = REGISTRY[name]
@@ -334,3 +337,4 @@ def test_no_method_is_named_in_two_places() -> None:
     assert sorted(named) == sorted(REGISTRY)
     assert all(file.startswith("jaxmice.methods.") for file in files)
     assert set(jm.methods().index) == set(REGISTRY)
+    assert ALIASES
