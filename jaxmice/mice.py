@@ -199,7 +199,8 @@ def replicate(
     for number, model in enumerate(models[1:], 2):
         if _form(model) != _form(models[0]):
             message = (
-                f"data set {number} is imputed differently from the first; fix the model "
+                f"data set {number} is imputed differently from the first"
+                f"{_difference(models[0], model)}; fix the model "
                 "by method=, roles= or predictor_matrix=, or pass screen='off'"
             )
             raise ModelError("E55", message)
@@ -248,6 +249,19 @@ def _form(model: ImputationModel) -> Any:
     functions = [(rule.target, rule.function) for rule in model.rules]
     steps = {name: (part.steps, part.link is None) for name, part in model.post.items()}
     return model.visits, functions, jax.tree.structure(steps)
+
+
+def _difference(first: ImputationModel, other: ImputationModel) -> str:
+    """Say in which columns two models differ, as far as their visits tell."""
+    a, b = (
+        {(visit.targets, visit.number): visit for visit in model.visits} for model in (first, other)
+    )
+    differ = [key[0] for key in {**a, **b} if a.get(key) != b.get(key)]
+    columns = list(dict.fromkeys(name for targets in differ for name in targets))
+    alone = [c for c in columns if (c in first.targets) != (c in other.targets)]
+    if alone:
+        return f": only one of them imputes {some(alone)}"
+    return f": methods or predictors of {some(columns)} differ" if columns else ""
 
 
 def check_names(caller: Callable[..., Any], setup_options: Mapping[str, Any]) -> None:

@@ -209,5 +209,7 @@ def test_errors_method_without_declarations() -> None:
 
 
 def test_errors_data_sets_with_different_models() -> None:
-    with pytest.raises(ModelError, match="E55"):
+    with pytest.raises(ModelError, match=r"E55.*only one of them imputes 'x'"):
         jm.replicate([DATA, two_level(("y",))], cluster="g", method="norm")
+    with pytest.raises(ModelError, match=r"E55.*predictors of 'x', 'y' differ"):
+        jm.replicate([DATA, DATA.drop(columns="w")], cluster="g", method="norm")

@@ -1,5 +1,6 @@
 """Text files, as R reads and writes them."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ MISSING = "NA"
 BLANK = ("", MISSING, "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null")
 """What is read as missing. The word None is not: it names a category more often."""
 
+SAMPLE = 100_000
+"""Characters that are looked at to tell how decimals are written."""
+
 EXACT: dict[str, Any] = (
     {"float_precision": "round_trip"}
     if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
@@ -30,8 +34,20 @@ EXACT: dict[str, Any] = (
 
 
 def load(path: Path) -> pd.DataFrame:
-    """Read a csv file, numbers to their last digit."""
-    return pd.read_csv(path, na_values=list(BLANK), keep_default_na=False, **EXACT)
+    """Read a csv file, numbers to their last digit.
+
+    Semicolons or tabulators separate where the first line has them and no comma; with
+    semicolons a comma between digits is that of a decimal.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.readline()
+        sample = file.read(SAMPLE)
+    found = [sep for sep in ";\t" if sep in head and "," not in head]
+    sep = found[0] if found else ","
+    decimal = "," if sep == ";" and re.search(r"\d,\d", sample) else "."
+    return pd.read_csv(
+        path, sep=sep, decimal=decimal, na_values=list(BLANK), keep_default_na=False, **EXACT
+    )
 
 
 def to_csv(imp: "ImputedData", path: Any, action: str = "long") -> None:

@@ -26,7 +26,7 @@ def check_target(column: Column) -> None:
         raise DataError(
             "E07",
             f"column {column.name!r} is a date; convert it to a number before imputing it, "
-            "or give it the method ''",
+            f"or give it the method '' and no role: roles={{'*': {{{column.name!r}: 'none'}}}}",
         )
     if column.kind == "id":
         raise ModelError(

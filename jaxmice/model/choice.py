@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from jaxmice.errors import ModelError
 from jaxmice.events import EventLog
@@ -117,11 +118,15 @@ def method_classes(
                 )
             elif level not in cls.levels:
                 levels = some(sorted(cls.levels))
-                hint = f"; if it may vary inside clusters, pass levels={{{target!r}: 1}}"
+                hint = (
+                    f"; if it may vary inside clusters, pass levels={{{target!r}: 1}}"
+                    if level == 2
+                    else _where_it_varies(frame, column)
+                )
                 complaints.add(
                     "E22",
                     f"method {name!r} imputes columns of level {levels}; {target!r} has level "
-                    f"{level}; {offer}{hint if level == 2 else ''}",
+                    f"{level}; {offer}{hint}",
                 )
             elif cls.needs_cluster and not cls.uses_predictors and frame.clusters is None:
                 complaints.add(
@@ -135,6 +140,17 @@ def method_classes(
                 )
     complaints.raise_any()
     return {block: REGISTRY[name] for block, name in method.items() if name}
+
+
+def _where_it_varies(frame: Frame, column: Column) -> str:
+    """Name the clusters inside which observed values differ."""
+    if frame.clusters is None:
+        return ""
+    codes = frame.clusters.codes
+    seen = ~column.missing & (codes >= 0)
+    spread = pd.Series(column.values[seen]).groupby(codes[seen]).agg(np.ptp)
+    labels = [frame.clusters.labels[j] for j in spread.index[spread > 0]]
+    return f"; its values differ inside clusters {some(labels)}"
 
 
 def computed_columns(named: Mapping[str, str], blocks: Blocks) -> set[str]:

@@ -22,6 +22,12 @@ def describe_restriction(
     but the first. Clusters without an observed value do not count.
     """
     columns = frame.columns
+    if columns[name].level == 2:
+        yield (
+            f"{name} and {target}: {name} is constant in clusters, where it says nothing beside "
+            "their effects; a column that varies inside clusters would tell more"
+        )
+        return
     seen = ~columns[target].missing
     rows = groups.member & np.append(groups.count(seen) > 0, False)[groups.codes]
     for column in (name, *others):

@@ -217,6 +217,19 @@ def test_exchange_none_is_a_category_and_na_is_missing(tmp_path: Path) -> None:
     assert data["x"].isna().tolist() == [False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a;b\n1,5;x,y\n;z\n", "a;b\n1.5;x,y\n;z\n", "a\tb\n1.5\tx,y\n\tz\n"],
+    ids=["semicolon", "semicolon and point", "tabulator"],
+)
+def test_exchange_text_without_commas_between_columns(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    data = exchange.read_data(path)
+    assert data["b"].tolist() == ["x,y", "z"]
+    np.testing.assert_array_equal(data["a"], [1.5, np.nan])
+
+
 def test_exchange_labels_of_special_values_leave_numbers(tmp_path: Path) -> None:
     pyreadstat = pytest.importorskip("pyreadstat")
     frame = pd.DataFrame({"age": [40.0, 51.0, 99.0], "sex": [1.0, 2.0, 1.0]})

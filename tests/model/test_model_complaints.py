@@ -22,7 +22,7 @@ def row(**codes: float) -> dict:
         ({"method": 3}, "E21", "name, a dict or a list"),
         ({"method": {"popular": 3}}, "E21", "must be a name"),
         ({"method": "logreg"}, "E22", "imputes binary.*'popular' is continuous"),
-        ({"method": "fake.level2"}, "E22", "level 2; 'popular' has level 1"),
+        ({"method": "fake.level2"}, "E22", "'popular' has level 1.*differ inside clusters 's0"),
         ({"method": {"popula": "pmm"}}, "E27", "not among the blocks; did you mean 'popular'"),
         ({"method": ["pmm"]}, "E27", "1 names for 6 blocks"),
         ({"cluster": None}, "E23", "pass cluster="),
