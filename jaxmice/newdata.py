@@ -35,6 +35,12 @@ def impute_new(imp: ImputedData, newdata: pd.DataFrame, maxit: int = 1) -> Imput
         raise RunError("E71", "new rows cannot be imputed from replicate(); use mice()")
     if isinstance(run.init, pd.DataFrame):
         raise RunError("E71", "new rows have no starting values in init=; run mice() without it")
+    if _by_holes(model) and not new.isna().any(axis=None):
+        frame = new.set_axis(newdata.index)
+        nowhere = np.zeros(frame.shape, bool)
+        out = assemble(frame, [frame] * imp.m, where=nowhere, like=[model], info=imp.info)
+        out.iteration = int(maxit)
+        return out
     whole = pd.concat([imp.data, new], ignore_index=True)
     with warnings.catch_warnings():
         # What there is to say about the data was said when the model was made.
@@ -70,6 +76,12 @@ def impute_new(imp: ImputedData, newdata: pd.DataFrame, maxit: int = 1) -> Imput
     return out
 
 
+def _by_holes(model: ImputationModel) -> bool:
+    """Say whether missing cells are imputed, and no others."""
+    where = model.arguments["where"]
+    return isinstance(where, str) and where == "missing"
+
+
 def _arguments(imp: ImputedData, new: pd.DataFrame) -> dict[str, Any]:
     """Return the arguments of `setup` for old and new rows together."""
     model = imp.model
@@ -81,7 +93,7 @@ def _arguments(imp: ImputedData, new: pd.DataFrame) -> dict[str, Any]:
         given = out["method"] if isinstance(out["method"], Mapping) else {}
         kept = {b: name for b, name in given.items() if not name or name.startswith("~")}
         out["method"] = chosen | kept
-    if not (isinstance(out["where"], str) and out["where"] == "missing"):
+    if not _by_holes(model):
         where = imp.where[list(imp.data)].to_numpy()
         out["where"] = np.concatenate([where, new.isna().to_numpy()])
     out["ignore"] = np.concatenate([model.ignore, np.ones(len(new), bool)])

@@ -98,6 +98,16 @@ def test_newdata_does_not_change_the_model(
     np.testing.assert_allclose(other.imp["y"], result.imp["y"], rtol=1e-6, atol=1e-6)
 
 
+def test_newdata_without_holes_come_back_as_they_are(
+    imp: jm.ImputedData, new: pd.DataFrame
+) -> None:
+    whole = new.assign(y=1.0)
+    same = imp.impute_new(whole)
+    assert (same.m, len(same.imp.get("y", ()))) == (imp.m, 0)
+    for frame in same:
+        pd.testing.assert_frame_equal(frame, whole)
+
+
 def test_newdata_in_columns_that_were_complete(data: pd.DataFrame, new: pd.DataFrame) -> None:
     start = _mice(data, m=2, maxit=0, method="sample", roles=None)
     completed = start.impute_new(new.assign(z=np.nan)).complete(1)
