@@ -225,7 +225,9 @@ def check_separation(row: Row, moments: Moments, fit: np.ndarray, events: EventL
     columns = moments.frame.columns
     if columns[row.target].kind not in {"binary", "binary_numeric"}:
         return
-    if row.method.donor_based or "continuous" in row.method.kinds or not row.codes.any():
+    # What the column decides of a method for numbers is that 0 and 1 are no numbers to it.
+    as_number = "continuous" in row.method.kinds and not row.method.set_by_column
+    if row.method.donor_based or as_number or not row.codes.any():
         return
     ones = fit & (columns[row.target].values == 1)
     zeros = fit & (columns[row.target].values == 0)

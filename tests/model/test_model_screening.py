@@ -162,6 +162,10 @@ def test_separation(plain) -> None:
     plain.loc[:10, "b"] = None
     model = setup(plain, {"b": "fake.bin", "y": "norm", "z": "norm"})
     assert [e.out for e in events(model, "separation")] == ["x"]
+    plain["k"] = np.arange(len(plain)) % 10
+    for name, told in (("2l.jomo", ["x"]), ("2l.pmm", [])):
+        model = setup(plain, {"b": name, "y": "2l.pan", "z": "2l.pan"}, cluster="k")
+        assert [e.out for e in events(model, "separation")] == told
 
 
 def test_dummies_of_clusters_within_which_a_column_is_constant(school) -> None:
