@@ -150,7 +150,7 @@ def _where_it_varies(frame: Frame, column: Column) -> str:
     seen = ~column.missing & (codes >= 0)
     spread = pd.Series(column.values[seen]).groupby(codes[seen]).agg(np.ptp)
     labels = [frame.clusters.labels[j] for j in spread.index[spread > 0]]
-    return f"; its values differ inside clusters {some(labels)}"
+    return f"; its values differ inside clusters {some(labels)}" if labels else ""
 
 
 def computed_columns(named: Mapping[str, str], blocks: Blocks) -> set[str]:

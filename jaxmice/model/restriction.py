@@ -24,8 +24,8 @@ def describe_restriction(
     columns = frame.columns
     if columns[name].level == 2:
         yield (
-            f"{name} and {target}: {name} is constant in clusters, where it says nothing beside "
-            "their effects; a column that varies inside clusters would tell more"
+            f"{name} and {target}: {name} is constant in clusters, so it tells being observed from "
+            "the value only between clusters, beside their random effects, which is weak"
         )
         return
     seen = ~columns[target].missing
