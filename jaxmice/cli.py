@@ -153,7 +153,7 @@ def _set_up(data: Any, arguments: argparse.Namespace) -> Any:
         grouping = parse_formula(arguments.formula).cluster
         cluster = [grouping] if grouping else None
     if not (arguments.formula and cluster):
-        return setup(data, method or None, cluster=cluster or None, options=options)
+        return setup(data, method or None, cluster=cluster, options=options)
     suggestion = suggest(data, cluster, arguments.formula)
     print(suggestion, file=sys.stderr)
     if not (method or options):

@@ -35,11 +35,14 @@ def rows_at(index: pd.Index, positions: Sequence[int]) -> str:
 def near(name: object, known: Iterable[str]) -> str:
     """Suggest what an unknown name was meant to be, or list what there is."""
     names = list(known)
-    folded = {x.casefold(): x for x in reversed(names)}
+    return meant(name, names) or f"there is {some(names)}"
+
+
+def meant(name: object, known: Sequence[str]) -> str:
+    """Suggest what an unknown name was meant to be; nothing if no known one is near."""
+    folded = {x.casefold(): x for x in reversed(known)}
     matches = difflib.get_close_matches(str(name).casefold(), folded, n=3)
-    if matches:
-        return "did you mean " + " or ".join(repr(folded[x]) for x in matches) + "?"
-    return f"there is {some(names)}"
+    return f"did you mean {' or '.join(repr(folded[x]) for x in matches)}?" if matches else ""
 
 
 def raise_all(complaints: Sequence[tuple[str, str]], error: type[JaxMiceError] = DataError) -> None:

@@ -332,7 +332,7 @@ def start_columns(
     A column that is constant in clusters gets one draw per cluster.
     """
 
-    def one_chain(keys: UInt32[Array, "3 2"], data: Data) -> Array:
+    def one_chain(data: Data, keys: UInt32[Array, "3 2"]) -> Array:
         layout = data.layout
         at = jnp.array(carried)
         K, B = layout.row_live.shape
@@ -353,7 +353,7 @@ def start_columns(
         filled = jax.vmap(fill)(data.observed[at], seen, may_give, uniform)
         return jnp.where(layout.row_live, filled, 0)
 
-    return jax.vmap(jax.vmap(one_chain, in_axes=(0, None)))(keys, data)
+    return over_chains(one_chain, (data,), (keys,))
 
 
 def blank_state(
@@ -404,5 +404,4 @@ def _state_shapes(
         )
         return method.init(jax.random.key(0), method.read(target))
 
-    over_chains = jax.vmap(one_chain, in_axes=(None, None, 0))
-    return jax.eval_shape(jax.vmap(over_chains), data, spec, columns)
+    return jax.eval_shape(partial(over_chains, one_chain), (data, spec), (columns,))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from jaxmice.errors import ModelError
 from jaxmice.events import EventLog
@@ -146,10 +145,8 @@ def _where_it_varies(frame: Frame, column: Column) -> str:
     """Name the clusters inside which observed values differ."""
     if frame.clusters is None:
         return ""
-    codes = frame.clusters.codes
-    seen = ~column.missing & (codes >= 0)
-    spread = pd.Series(column.values[seen]).groupby(codes[seen]).agg(np.ptp)
-    labels = [frame.clusters.labels[j] for j in spread.index[spread > 0]]
+    low, high = Groups(frame.clusters).ranges(column.values, ~column.missing)
+    labels = [frame.clusters.labels[j] for j in np.flatnonzero(high > low)]
     return f"; its values differ inside clusters {some(labels)}" if labels else ""
 
 

@@ -18,6 +18,9 @@ from jaxmice.model.moments import Moments
 from jaxmice.model.row import Row
 from jaxmice.model.terms import Terms
 
+FEW_CLUSTERS = 3
+"""Observed clusters below which nothing but the prior tells a variance between them."""
+
 MAX_PAIR_COR = 0.999
 MAX_TARGET_COR = 0.99
 PIVOT = 1e-8
@@ -248,3 +251,25 @@ def check_separation(row: Row, moments: Moments, fit: np.ndarray, events: EventL
                 meth=row.method.name,
                 out=label,
             )
+
+
+def check_clusters(row: Row, counts: np.ndarray, events: EventLog) -> None:
+    """Report a target whose values hardly say how clusters differ (event ``few_clusters``).
+
+    Parameters
+    ----------
+    counts
+        Observed values of every cluster. Few clusters in the data are told elsewhere (W08).
+    """
+    shown = int((counts > 0).sum())
+    if (FEW_CLUSTERS <= shown and counts.max() > 1) or len(counts) < FEW_CLUSTERS:
+        return
+    place = f"{shown} of {len(counts)} clusters"
+    found = f"in {place} only" if shown < FEW_CLUSTERS else "once in a cluster at most"
+    events.add(
+        "few_clusters",
+        f"{row.target!r} is observed {found}: how clusters differ rests on the prior; compare "
+        "with a method for a single level",
+        dep=row.target,
+        meth=row.method.name,
+    )

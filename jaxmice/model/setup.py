@@ -44,12 +44,9 @@ from jaxmice.model.passive import (
 )
 from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
 from jaxmice.model.processing import compile_post, stated_shifts
-from jaxmice.model.row import Row
+from jaxmice.model.screening import check_clusters
 from jaxmice.model.terms import slope_terms
-from jaxmice.wording import near, some
-
-FEW_CLUSTERS = 3
-"""Observed clusters below which nothing but the prior tells a variance between them."""
+from jaxmice.wording import meant, some
 
 
 def setup(
@@ -289,7 +286,7 @@ def setup(
             informative = int((counts > 0).sum())
             built.check(len(random), informative, f"target {row.target!r}")
             if random and row.method.needs_observed and frame.columns[row.target].level == 1:
-                _log_few_clusters(row, counts, events)
+                check_clusters(row, counts, events)
     visits = []
     for place, block in enumerate(sequence):
         number = sequence[:place].count(block)
@@ -342,32 +339,9 @@ def setup(
 def _check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
     for argument, (value, known) in choices.items():
         if value not in known:
-            hint = near(value, known)
-            meant = f"; {hint}" if hint.startswith("did") else ""
-            message = f"{argument} must be one of {some(known)}, got {value!r}{meant}"
-            raise ModelError("E51", message)
-
-
-def _log_few_clusters(row: Row, counts: np.ndarray, events: EventLog) -> None:
-    """Report a target whose observed values hardly say how clusters differ.
-
-    Parameters
-    ----------
-    counts
-        Observed values of every cluster. Few clusters in the data are told elsewhere (W08).
-    """
-    shown = int((counts > 0).sum())
-    if (FEW_CLUSTERS <= shown and counts.max() > 1) or len(counts) < FEW_CLUSTERS:
-        return
-    place = f"{shown} of {len(counts)} clusters"
-    found = f"in {place} only" if shown < FEW_CLUSTERS else "once in a cluster at most"
-    events.add(
-        "few_clusters",
-        f"{row.target!r} is observed {found}: how clusters differ rests on the prior; compare "
-        "with a method for a single level",
-        dep=row.target,
-        meth=row.method.name,
-    )
+            hint = meant(value, known)
+            message = f"{argument} must be one of {some(known)}, got {value!r}"
+            raise ModelError("E51", f"{message}; {hint}" if hint else message)
 
 
 def _rule(columns: Sequence[str], shown: Mapping[str, str]) -> str:
