@@ -6,7 +6,6 @@ at once.
 
 import argparse
 import ast
-import difflib
 import importlib
 import sys
 import textwrap
@@ -18,6 +17,7 @@ from typing import Any
 
 from jaxmice.errors import JaxMiceError
 from jaxmice.tutorials import TUTORIALS
+from jaxmice.wording import near
 
 PATTERNS = 20
 """Patterns of missing cells that are printed."""
@@ -303,9 +303,7 @@ def _add_common(command: argparse.ArgumentParser, least: int) -> None:
 def _tutorial(name: str) -> str:
     if name in TUTORIALS:
         return name
-    near = difflib.get_close_matches(name, TUTORIALS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(TUTORIALS)}"
-    raise argparse.ArgumentTypeError(f"there is no tutorial {name!r}; {hint}")
+    raise argparse.ArgumentTypeError(f"there is no tutorial {name!r}; {near(name, TUTORIALS)}")
 
 
 def _listed(name: str) -> str:

@@ -1,19 +1,25 @@
 """The result of a run: completed data, traces, events, and the means to go on."""
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from jaxmice.errors import DataError, JaxMiceWarning, RunError
+from jaxmice.errors import DataError, RunError
 from jaxmice.events import EventLog
 from jaxmice.frame import complete, decode
 from jaxmice.model import ImputationModel
-from jaxmice.wording import is_whole
+from jaxmice.wording import is_whole, warn_user
+
+if TYPE_CHECKING:
+    from jaxmice.analysis.analyses import Analyses
+    from jaxmice.analysis.run import Model
+    from jaxmice.diagnostics.overimpute import Overimputed
+    from jaxmice.diagnostics.ppc import Statistic
+    from jaxmice.pooling import MixedDraws
 
 LEVELS_THAT_WARN = ("change", "problem")
 
@@ -348,44 +354,105 @@ class ImputedData:
         """Write the files that Mplus reads; see `jaxmice.exchange.to_mplus`."""
         _outer("exchange").to_mplus(self, folder)
 
-    def analyze(self, model: Any, **options: Any) -> Any:
+    def analyze(
+        self,
+        model: "Model",
+        *,
+        engine: str | None = None,
+        reml: bool = True,
+        quadrature: int = 1,
+        terms: str = "equal",
+        on_error: str = "raise",
+        keep: str = "estimates",
+    ) -> "Analyses":
         """Fit an analysis model to every completed data set; see `jaxmice.analyze`."""
-        from jaxmice.analysis import analyze
+        return _outer("analysis").analyze(
+            self,
+            model,
+            engine=engine,
+            reml=reml,
+            quadrature=quadrature,
+            terms=terms,
+            on_error=on_error,
+            keep=keep,
+        )
 
-        return analyze(self, model, **options)
-
-    def analyze_numpyro(self, model: Any, data_fn: Any, **options: Any) -> Any:
+    def analyze_numpyro(
+        self,
+        model: Callable[..., Any],
+        data_fn: Callable[[Any], Mapping[str, Any]],
+        *,
+        num_samples: int = 1000,
+        num_warmup: int = 1000,
+        num_chains: int = 2,
+        seed: int = 0,
+    ) -> "MixedDraws":
         """Draw from the posteriors of a numpyro model given each completed data set.
 
         See `jaxmice.analysis.analyze_numpyro`.
         """
-        from jaxmice.analysis import analyze_numpyro
+        return _outer("analysis").analyze_numpyro(
+            self,
+            model,
+            data_fn,
+            num_samples=num_samples,
+            num_warmup=num_warmup,
+            num_chains=num_chains,
+            seed=seed,
+        )
 
-        return analyze_numpyro(self, model, data_fn, **options)
-
-    def convergence(self, *arguments: Any, **options: Any) -> pd.DataFrame:
+    def convergence(
+        self,
+        diagnostic: Literal["all", "ac", "psrf", "full"] = "all",
+        parameter: str | Sequence[str] = "mean",
+        *,
+        ac: Literal["across", "within"] = "across",
+        cumulative: bool = True,
+    ) -> pd.DataFrame:
         """R-hat and autocorrelation by iteration; see `jaxmice.diagnostics.convergence`."""
-        return _outer("diagnostics").convergence(self, *arguments, **options)
+        room = _outer("diagnostics")
+        return room.convergence(self, diagnostic, parameter, ac=ac, cumulative=cumulative)
 
     def converged(self, rhat: float = 1.05, ac: float = 0.2) -> pd.DataFrame:
         """Judge the traces of every variable; see `jaxmice.diagnostics.converged`."""
         return _outer("diagnostics").converged(self, rhat, ac)
 
-    def run_until(self, *arguments: Any, **options: Any) -> "ImputedData":
+    def run_until(
+        self, rhat: float = 1.05, max_iter: int = 100, step: int = 5, *, progress: Any = False
+    ) -> "ImputedData":
         """Continue until R-hat is small enough; see `jaxmice.diagnostics.run_until`."""
-        return _outer("diagnostics").run_until(self, *arguments, **options)
+        return _outer("diagnostics").run_until(self, rhat, max_iter, step, progress=progress)
 
     def compare(self, columns: Any = None, by: Any = None) -> pd.DataFrame:
         """Set imputed beside observed values; see `jaxmice.diagnostics.compare`."""
         return _outer("diagnostics").compare(self, columns, by)
 
-    def ppc(self, statistic: Any, *arguments: Any, **options: Any) -> pd.DataFrame:
+    def ppc(
+        self,
+        statistic: "Statistic | Mapping[str, Statistic]",
+        columns: Sequence[str] | str | None = None,
+        n_rep: int = 100,
+        *,
+        by_cluster: bool = False,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
         """Replicate observed cells and compare statistics; see `jaxmice.diagnostics.ppc`."""
-        return _outer("diagnostics").ppc(self, statistic, *arguments, **options)
+        room = _outer("diagnostics")
+        return room.ppc(self, statistic, columns, n_rep, by_cluster=by_cluster, seed=seed)
 
-    def overimpute(self, *arguments: Any, **options: Any) -> Any:
+    def overimpute(
+        self,
+        columns: Sequence[str] | str | None = None,
+        cells: Any = None,
+        n: int = 100,
+        alpha: float = 0.1,
+        *,
+        folds: int = 10,
+        seed: int | None = None,
+    ) -> "Overimputed":
         """Hold observed cells out and draw them; see `jaxmice.diagnostics.overimpute`."""
-        return _outer("diagnostics").overimpute(self, *arguments, **options)
+        room = _outer("diagnostics")
+        return room.overimpute(self, columns, cells, n, alpha, folds=folds, seed=seed)
 
     def to_inference_data(self) -> Any:
         """Return the traces for ArviZ; see `jaxmice.diagnostics.to_inference_data`."""
@@ -412,7 +479,7 @@ class ImputedData:
         """
         _outer("report").report(self, path, pooled, title)
 
-    def warn(self, stacklevel: int = 3) -> None:
+    def warn(self) -> None:
         """Warn once if the model was changed or something went wrong on the way."""
         counts: dict[str, int] = {}
         for event in self.events:
@@ -421,7 +488,7 @@ class ImputedData:
         if counts:
             listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
             message = f"W00: logged events: {listed}; see logged_events"
-            warnings.warn(message, JaxMiceWarning, stacklevel=stacklevel)
+            warn_user(message)
 
     def __repr__(self) -> str:
         lines = [

@@ -4,12 +4,14 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from jaxmice.errors import DataError, JaxMiceError, JaxMiceWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 5
 """How many rows, clusters or categories a message names."""
@@ -27,7 +29,7 @@ def is_whole(value: Any, least: float = 0) -> bool:
     return bool(is_int and value >= least)
 
 
-def rows_at(index: pd.Index, positions: Sequence[int]) -> str:
+def rows_at(index: "pd.Index", positions: Sequence[int]) -> str:
     """Name rows by their labels."""
     return some(index[list(positions)].tolist())
 

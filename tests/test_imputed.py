@@ -1,5 +1,7 @@
 """The result of a run: completed data, traces, log, information."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxmice as jm
+from jaxmice import analysis, diagnostics
 from jaxmice.errors import DataError
 from tests.frames import CLUSTERS, SIZE, two_level
 
@@ -154,6 +157,27 @@ def test_imputed_repr_names_columns_and_methods(imp: jm.ImputedData) -> None:
     text = repr(imp)
     assert "96 rows, m = 3, iterations = 2" in text
     assert "kind: 11 cells by sample" in text
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        analysis.analyze,
+        analysis.analyze_numpyro,
+        diagnostics.convergence,
+        diagnostics.converged,
+        diagnostics.run_until,
+        diagnostics.compare,
+        diagnostics.ppc,
+        diagnostics.overimpute,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_imputed_methods_take_what_their_functions_take(function: Callable[..., Any]) -> None:
+    _, *theirs = inspect.signature(function).parameters.values()
+    _, *ours = inspect.signature(getattr(jm.ImputedData, function.__name__)).parameters.values()
+    said = [[(p.name, p.kind, p.default) for p in side] for side in (ours, theirs)]
+    assert said[0] == said[1]
 
 
 def test_imputed_rows_with_repeated_labels_are_listed_by_position() -> None:

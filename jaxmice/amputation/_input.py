@@ -1,16 +1,15 @@
 """The complete data that holes are made in, and checks that arguments share."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxmice.errors import AmputeError, JaxMiceWarning
+from jaxmice.errors import AmputeError
 from jaxmice.frame import Frame
 from jaxmice.missingness._look import look
-from jaxmice.wording import near, some
+from jaxmice.wording import near, some, warn_user
 
 MECHANISMS = ("MCAR", "MAR", "MNAR")
 
@@ -72,11 +71,9 @@ def score_columns(frame: Frame, names: Iterable[str]) -> dict[str, np.ndarray]:
         if frame.columns[name].categories and frame.data[name].dtype.kind != "b"
     ]
     if coded:
-        warnings.warn(
+        warn_user(
             f"W21: categories of {some(coded)} count 0, 1, 2, ... in their order in the scores; "
-            "recode them to choose other numbers",
-            JaxMiceWarning,
-            stacklevel=4,
+            "recode them to choose other numbers"
         )
     return {name: frame.columns[name].values for name in names}
 
@@ -85,11 +82,9 @@ def warn_flat(flat: Sequence[bool], names: Sequence[str]) -> None:
     """Warn of scores that are constant (W23)."""
     found = [name for name, constant in zip(names, flat, strict=True) if constant]
     if found:
-        warnings.warn(
+        warn_user(
             f"W23: the scores of {some(found)} are constant; all candidates have the same "
-            "probability",
-            JaxMiceWarning,
-            stacklevel=3,
+            "probability"
         )
 
 

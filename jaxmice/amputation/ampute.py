@@ -1,6 +1,5 @@
 """Holes row by row, in patterns of columns."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +28,9 @@ from jaxmice.amputation._scores import (
 )
 from jaxmice.amputation._streams import Streams
 from jaxmice.amputation.result import AmputedData, Draw
-from jaxmice.errors import AmputeError, JaxMiceWarning
+from jaxmice.errors import AmputeError
 from jaxmice.frame import Frame
-from jaxmice.wording import some
+from jaxmice.wording import some, warn_user
 
 
 def ampute(
@@ -230,11 +229,9 @@ def _plan(
     if idle.all():
         raise AmputeError("E57", "no pattern has a hole; set what goes missing to 0")
     if idle.any():
-        warnings.warn(
+        warn_user(
             f"W22: pattern {some((np.flatnonzero(idle) + 1).tolist())} has no holes and was "
-            f"removed; its rows stay complete",
-            JaxMiceWarning,
-            stacklevel=3,
+            f"removed; its rows stay complete"
         )
         prop *= 1 - shares[idle].sum()
         shares = shares[~idle] / shares[~idle].sum()

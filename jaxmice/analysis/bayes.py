@@ -1,6 +1,5 @@
 """Bayesian analysis models of numpyro, on all completed data sets in one run of NUTS."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,8 +7,9 @@ import jax
 import numpy as np
 
 from jaxmice.engine.precision import precision_scope
-from jaxmice.errors import AnalysisError, JaxMiceWarning
+from jaxmice.errors import AnalysisError
 from jaxmice.pooling import MixedDraws, mix_draws
+from jaxmice.wording import warn_user
 
 
 def analyze_numpyro(
@@ -100,12 +100,9 @@ def analyze_numpyro(
     counts = diverging.reshape(imp.m, -1).sum(axis=1)
     if counts.any():
         listed = ", ".join(f"{i + 1} ({counts[i]})" for i in np.flatnonzero(counts))
-        warnings.warn(
-            JaxMiceWarning(
-                f"W25: trajectories diverged in imputations {listed}; write the model with "
-                "standardised random effects, or draw more"
-            ),
-            stacklevel=2,
+        warn_user(
+            f"W25: trajectories diverged in imputations {listed}; write the model with "
+            "standardised random effects, or draw more"
         )
     return mix_draws([{name: values[i] for name, values in draws.items()} for i in range(imp.m)])
 

@@ -16,7 +16,7 @@ from jaxmice.analysis.mixed import fit_design
 from jaxmice.analysis.single import SingleLevel
 from jaxmice.errors import AnalysisError, DataError, JaxMiceWarning
 from jaxmice.pooling import PooledResults, extract, stack_estimates
-from jaxmice.wording import some
+from jaxmice.wording import some, warn_user
 
 Model = str | Callable[[Any], Any]
 
@@ -129,12 +129,9 @@ def analyze(
             result = replace(result, stack=stack, likelihood=likelihood)
     failed = [n for n, ok in zip(result.numbers, result.converged, strict=True) if not ok]
     if failed:
-        warnings.warn(
-            JaxMiceWarning(
-                f"W25: the analysis did not converge in imputations {failed}; simplify the "
-                "random part or check the model"
-            ),
-            stacklevel=2,
+        warn_user(
+            f"W25: the analysis did not converge in imputations {failed}; simplify the "
+            "random part or check the model"
         )
     return result
 
@@ -216,13 +213,10 @@ def _warn_of_slopes(imp: Any, formula: MixedFormula) -> None:
         lacking = [name for name in effects if name not in {*varying, formula.cluster}]
         level = model.levels[visit.targets[0]]
         if formula.outcome in visit.targets and level != 2 and lacking:
-            warnings.warn(
-                JaxMiceWarning(
-                    f"W32: {formula.outcome!r} was imputed without a random slope of "
-                    f"{some(lacking)}, which the analysis has: the variance of the slopes comes "
-                    "out too small; impute with role 'random' (code 2) there"
-                ),
-                stacklevel=4,
+            warn_user(
+                f"W32: {formula.outcome!r} was imputed without a random slope of "
+                f"{some(lacking)}, which the analysis has: the variance of the slopes comes "
+                "out too small; impute with role 'random' (code 2) there"
             )
             return
 
@@ -270,10 +264,7 @@ def _run(
             raise AnalysisError(
                 "E41", f"analysis failed in imputations {list(failures)}: {reason}{advice}"
             ) from first
-        warnings.warn(
-            JaxMiceWarning(f"W24: imputations {list(failures)} were dropped: {reason}"),
-            stacklevel=3,
-        )
+        warn_user(f"W24: imputations {list(failures)} were dropped: {reason}")
     stack = stack_estimates(estimates, terms=terms, numbers=numbers)
     kept = tuple(fits) if keep == "fits" else ()
     likelihood = FunctionLikelihood(imp, model, tuple(numbers))

@@ -1,6 +1,5 @@
 """Results of several runs, put together by imputations, rows or columns."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
@@ -11,11 +10,11 @@ import pandas as pd
 from pandas.api import types as pdt
 
 from jaxmice.combine.assemble import TRACES, assemble, imputed_cells, with_traces
-from jaxmice.errors import DataError, JaxMiceWarning
+from jaxmice.errors import DataError
 from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
 from jaxmice.model import ImputationModel
-from jaxmice.wording import some
+from jaxmice.wording import some, warn_user
 
 CODE = "E48"
 """Objects that do not match."""
@@ -258,7 +257,4 @@ def _models(*parts: Any) -> list[ImputationModel]:
 
 
 def _warn_dropped(caller: str) -> None:
-    warnings.warn(
-        JaxMiceWarning(f"W20: {caller}: traces are dropped; look at those of the parts"),
-        stacklevel=3,
-    )
+    warn_user(f"W20: {caller}: traces are dropped; look at those of the parts")

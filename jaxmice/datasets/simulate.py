@@ -18,7 +18,7 @@ TEXP = np.arange(2, 26)
 CAN_MISS = ("popular", "sex", "texp")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SimulatedData:
     """Data before and after values were removed, and what generated them.
 
@@ -35,6 +35,13 @@ class SimulatedData:
     complete: pd.DataFrame
     incomplete: pd.DataFrame
     truth: dict[str, float]
+
+    def __repr__(self) -> str:
+        n, p = self.incomplete.shape
+        missing = self.incomplete.isna().mean()
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in missing[missing > 0].items())
+        truth = ", ".join(f"{name}={value:g}" for name, value in self.truth.items())
+        return f"SimulatedData: {n} rows, {p} columns\n  missing: {shares}\n  truth: {truth}"
 
 
 def make_popular(

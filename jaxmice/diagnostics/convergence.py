@@ -1,6 +1,5 @@
 """Whether the chains have settled: R-hat and autocorrelation of their traces."""
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 
 from jaxmice.diagnostics.inference_data import import_arviz
 from jaxmice.diagnostics.traces import PARAMETERS, traces
-from jaxmice.errors import DataError, JaxMiceWarning
-from jaxmice.wording import some
+from jaxmice.errors import DataError
+from jaxmice.wording import some, warn_user
 
 if TYPE_CHECKING:
     from jaxmice.imputed import ImputedData
@@ -303,7 +302,7 @@ def run_until(
     while unmet := _unmet(imp, rhat):
         if imp.iteration >= max_iter:
             message = f"W34: after {imp.iteration} iterations R-hat is above {rhat} for "
-            warnings.warn(message + some(unmet), JaxMiceWarning, stacklevel=3)
+            warn_user(message + some(unmet))
             break
         before = imp.iteration
         imp = imp.continue_run(min(step, max_iter - before), progress=progress)

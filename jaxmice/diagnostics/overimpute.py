@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxmice.model import ImputationModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Overimputed:
     """Observed cells and what was drawn for them.
 
@@ -39,6 +39,10 @@ class Overimputed:
     coverage: pd.DataFrame
     by_cluster: pd.DataFrame
     level: float
+
+    def __repr__(self) -> str:
+        head = f"Overimputed: {len(self.cells)} observed cells, intervals at {self.level:.0%}"
+        return f"{head}\n{self.coverage.round(3).to_string(index=False)}"
 
 
 def overimpute(

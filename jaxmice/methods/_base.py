@@ -2,13 +2,13 @@
 
 import abc
 import dataclasses
-import difflib
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.errors import ModelError
+from jaxmice.wording import near
 
 
 class Method(eqx.Module):
@@ -109,11 +109,8 @@ class Method(eqx.Module):
         known = cls.option_names()
         for option in options:
             if option not in known:
-                near = difflib.get_close_matches(option, known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                offered = ", ".join(known) or "none"
-                message = f"method {cls.name!r} has no option {option!r}{hint} Options: {offered}."
-                raise ModelError("E51", message)
+                hint = near(option, known) if known else "it has none"
+                raise ModelError("E51", f"method {cls.name!r} has no option {option!r}; {hint}")
         return cls(**options)
 
     def for_column(self, kind: str, n_categories: int) -> "Method":

@@ -11,7 +11,7 @@ from jaxmice.missingness._look import clusters_of, look
 from jaxmice.model import find_default_method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClusterMissing:
     """Missingness per cluster; J clusters, p columns besides the cluster column.
 
@@ -36,6 +36,11 @@ class ClusterMissing:
     type: pd.DataFrame
     summary: pd.DataFrame
     by_cluster: pd.DataFrame
+
+    def __repr__(self) -> str:
+        n, J = self.by_cluster["size"].sum(), len(self.by_cluster)
+        head = f"ClusterMissing: {n} rows in {J} clusters of {self.by_cluster.index.name!r}"
+        return f"{head}\n{self.summary.round(3).to_string()}"
 
 
 def cluster_missing(data: pd.DataFrame, cluster: str) -> ClusterMissing:

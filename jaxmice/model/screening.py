@@ -18,7 +18,7 @@ from jaxmice.model.moments import Moments
 from jaxmice.model.row import Row
 from jaxmice.model.terms import Terms
 
-FEW_CLUSTERS = 3
+LEAST_CLUSTERS = 3
 """Observed clusters below which nothing but the prior tells a variance between them."""
 
 MAX_PAIR_COR = 0.999
@@ -262,10 +262,10 @@ def check_clusters(row: Row, counts: np.ndarray, events: EventLog) -> None:
         Observed values of every cluster. Few clusters in the data are told elsewhere (W08).
     """
     shown = int((counts > 0).sum())
-    if (FEW_CLUSTERS <= shown and counts.max() > 1) or len(counts) < FEW_CLUSTERS:
+    if (LEAST_CLUSTERS <= shown and counts.max() > 1) or len(counts) < LEAST_CLUSTERS:
         return
     place = f"{shown} of {len(counts)} clusters"
-    found = f"in {place} only" if shown < FEW_CLUSTERS else "once in a cluster at most"
+    found = f"in {place} only" if shown < LEAST_CLUSTERS else "once in a cluster at most"
     events.add(
         "few_clusters",
         f"{row.target!r} is observed {found}: how clusters differ rests on the prior; compare "

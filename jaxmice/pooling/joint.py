@@ -1,12 +1,11 @@
 """Rubin's rules for several quantities at once: the F tests known as D1 to D4."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmice.errors import JaxMiceWarning, PoolError
+from jaxmice.errors import PoolError
+from jaxmice.wording import warn_user
 
 Numbers = NDArray[np.float64]
 
@@ -41,12 +40,9 @@ def d1(estimates: Numbers, covariances: Numbers, dfcom: float = np.inf) -> pd.Da
     if np.isinf(dfcom):
         return _table("D1", value, k, _df_li(t, k, r), r)
     if t <= 4:
-        warnings.warn(
-            JaxMiceWarning(
-                f"W29: {m} imputations are too few for small-sample degrees of freedom of "
-                f"{k} parameters; those of large samples were used"
-            ),
-            stacklevel=3,
+        warn_user(
+            f"W29: {m} imputations are too few for small-sample degrees of freedom of "
+            f"{k} parameters; those of large samples were used"
         )
         return _table("D1", value, k, _df_li(t, k, r), r)
     return _table("D1", value, k, _df_reiter(t, r, dfcom), r)

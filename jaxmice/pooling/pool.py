@@ -1,17 +1,17 @@
 """Pooling of whole analyses."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxmice.errors import JaxMiceWarning, PoolError
+from jaxmice.errors import PoolError
 from jaxmice.pooling.estimates import Stack, stack_estimates
 from jaxmice.pooling.extract import extract
 from jaxmice.pooling.results import PooledResults
 from jaxmice.pooling.scalar import Rule, pool_scalar
+from jaxmice.wording import warn_user
 
 FEW_CLUSTERS = 30
 
@@ -60,21 +60,15 @@ def pool(
     """
     stack = as_stack(analyses)
     if not stack.has_errors:
-        warnings.warn(
-            JaxMiceWarning(
-                "W26: the fits have no standard errors, so only their estimates are pooled; "
-                "boot_mi() finds intervals, or fit the same model with statsmodels"
-            ),
-            stacklevel=2,
+        warn_user(
+            "W26: the fits have no standard errors, so only their estimates are pooled; "
+            "boot_mi() finds intervals, or fit the same model with statsmodels"
         )
     complete = _dfcom(stack, dfcom)
     if dfcom is None and stack.clusters is not None and stack.clusters < FEW_CLUSTERS:
-        warnings.warn(
-            JaxMiceWarning(
-                f"W28: with {stack.clusters} clusters the residual degrees of freedom are too "
-                "many for terms that vary between clusters; consider dfcom='between_within'"
-            ),
-            stacklevel=2,
+        warn_user(
+            f"W28: with {stack.clusters} clusters the residual degrees of freedom are too "
+            "many for terms that vary between clusters; consider dfcom='between_within'"
         )
     variances = np.diagonal(stack.cov, axis1=1, axis2=2)
     pooled = pool_scalar(stack.params, variances, complete, rule)

@@ -1,6 +1,5 @@
 """Pooling of quantities other than coefficients, each on a scale where it is nearly normal."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,9 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmice.errors import JaxMiceWarning, PoolError
+from jaxmice.errors import PoolError
 from jaxmice.pooling.scalar import ScalarPool, pool_scalar
 from jaxmice.pooling.transforms import NEGLIGIBLE, TRANSFORMS
+from jaxmice.wording import warn_user
 
 Numbers = NDArray[np.float64]
 Variance = Callable[[Numbers, Numbers, int], Numbers]
@@ -182,12 +182,10 @@ def pool_quantity(
             f"variance, got {q.tolist()}" + (f" and n={n:g}" if n is not None else ""),
         )
     if kind in ("sd", "variance", "icc") and given.min() < NEGLIGIBLE * q.mean():
-        warnings.warn(
+        warn_user(
             f"W35: the {kind} of imputation {given.argmin() + 1} is {given.min():.1e}, that of all "
             f"{q.mean():.1e} on average; on the {transform} scale it pulls the pooled one towards "
-            "0; look at that fit, or pool with kind 'mean' and variances=",
-            JaxMiceWarning,
-            stacklevel=2,
+            "0; look at that fit, or pool with kind 'mean' and variances="
         )
     return PooledQuantity(kind, transform, pool_scalar(moved, u, dfcom))
 

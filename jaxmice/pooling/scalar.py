@@ -1,13 +1,13 @@
 """Rubin's rules for one quantity at a time."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxmice.errors import JaxMiceWarning, PoolError
+from jaxmice.errors import PoolError
+from jaxmice.wording import warn_user
 
 Numbers = NDArray[np.float64]
 Rule = str | Callable[[int, Numbers, Numbers, Numbers], tuple[Numbers, Numbers]]
@@ -150,12 +150,9 @@ def pool_scalar(
     complete = np.broadcast_to(np.asarray(dfcom, dtype=np.float64), q.shape[1:])
     estimate, ubar = q.mean(axis=0), u.mean(axis=0)
     if m == 1:
-        warnings.warn(
-            JaxMiceWarning(
-                "W27: m = 1, so the variance between imputations is unknown and the results "
-                "are those of the single data set; impute with m = 5 or more"
-            ),
-            stacklevel=2,
+        warn_user(
+            "W27: m = 1, so the variance between imputations is unknown and the results "
+            "are those of the single data set; impute with m = 5 or more"
         )
         unknown = np.full(estimate.shape, np.nan)
         return ScalarPool(

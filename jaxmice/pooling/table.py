@@ -10,6 +10,7 @@ import pandas as pd
 from jaxmice.errors import JaxMiceWarning, PoolError
 from jaxmice.pooling.results import summary_frame
 from jaxmice.pooling.scalar import Rule, ScalarPool, pool_scalar
+from jaxmice.wording import warn_user
 
 GROUPING = ("contrast", "y.level", "component")
 """Columns that, where present, tell quantities of the same term apart."""
@@ -84,12 +85,9 @@ def pool_table(
             parts.append(pool_scalar(values[0], values[1] ** 2, complete, rule))
     single = [str(term) for term, part in zip(labels["term"], parts, strict=True) if part.m == 1]
     if single:
-        warnings.warn(
-            JaxMiceWarning(
-                f"W27: m = 1 for {', '.join(single[:5])}, so the variance between imputations "
-                "is unknown there"
-            ),
-            stacklevel=2,
+        warn_user(
+            f"W27: m = 1 for {', '.join(single[:5])}, so the variance between imputations "
+            "is unknown there"
         )
     fields = ("estimate", "ubar", "b", "t", "df", "riv", "lambda_", "fmi", "dfcom")
     pooled = ScalarPool(

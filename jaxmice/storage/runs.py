@@ -17,6 +17,7 @@ from jaxmice.model import ImputationModel, setup
 from jaxmice.run import Run
 from jaxmice.storage import archive
 from jaxmice.storage.values import Packer, unpack
+from jaxmice.wording import warn_user
 
 SHARE = 10
 """Writing takes at most one part in so many of the time."""
@@ -117,9 +118,7 @@ def restore(path: Any, content: dict[str, Any], arrays: list[np.ndarray]) -> Run
         raise DataError(CODE, f"{message}the same data: {', '.join(differing)} differ")
     if content["random"] != settings():
         message = "W19: random numbers are made in another way than when this was written; what "
-        warnings.warn(
-            JaxMiceWarning(f"{message}follows will not be as it would have been"), stacklevel=3
-        )
+        warn_user(f"{message}follows will not be as it would have been")
     device, precision = resolve(None, content["precision"])
     saved = unpack(content["session"], arrays)
     run = Run.begin(

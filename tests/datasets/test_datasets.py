@@ -42,6 +42,14 @@ def test_incomplete_differs_only_by_holes():
     assert lost[True] < lost[False]  # missing at random, not completely at random
 
 
+def test_shown_are_sizes_holes_and_truth():
+    first, holes, truth = repr(make_popular(J=5, n_j=4, missing={"sex": 0.25}, seed=2)).split("\n")
+    assert first == "SimulatedData: 20 rows, 6 columns"
+    assert holes.startswith("  missing: sex ")
+    assert "popular" not in holes
+    assert "var_slope=0.25" in truth
+
+
 def test_no_holes():
     s = make_popular(J=5, missing=0.0, seed=1)
     pd.testing.assert_frame_equal(s.incomplete, s.complete)

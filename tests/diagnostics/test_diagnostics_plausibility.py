@@ -108,6 +108,13 @@ def test_overimputed_cells_are_the_observed_ones_and_are_not_used(
     )
 
 
+def test_overimputed_shows_its_coverage_and_not_every_cell(over: Overimputed) -> None:
+    head, titles, *rows = repr(over).splitlines()
+    assert head == f"Overimputed: {len(over.cells)} observed cells, intervals at {over.level:.0%}"
+    assert titles.split() == list(over.coverage)
+    assert len(rows) == len(over.coverage)
+
+
 def test_overimputation_covers_what_it_promises(over: Overimputed) -> None:
     # Independent cells would be binomial; a false alarm once in 10,000 of these.
     row = over.coverage.iloc[0]

@@ -32,6 +32,10 @@ def test_types_levels_and_counts_by_cluster() -> None:
     assert found.by_cluster["size"].tolist() == [2, 2, 2]
     assert found.by_cluster["sporadic"].tolist() == [1, 1, 0]
     assert found.by_cluster["systematic"].tolist() == [0, 0, 1]
+    head, titles, *rows = repr(found).splitlines()
+    assert head == "ClusterMissing: 6 rows in 3 clusters of 'study'"
+    assert titles.split() == list(found.summary)
+    assert len(rows) == 3
 
 
 def test_popularity_is_missing_sporadically_in_every_school() -> None:

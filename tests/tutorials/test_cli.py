@@ -38,7 +38,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("argv", "message"),
     [
         (["tutorial", "popularty"], "did you mean 'popularity'?"),
-        (["tutorial", "xyz"], "choose from: popularity"),
+        (["tutorial", "xyz"], "there is 'popularity'"),
         (["tutorial"], "NAME"),
         (["tutorial", "popularity", "--data", "d.csv"], "runs on its own data only"),
         (["impute"], "impute"),
