@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jaxmice.errors import JaxMiceError
+from jaxmice.errors import JaxMiceError, ModelError
 from jaxmice.tutorials import TUTORIALS
 from jaxmice.wording import near
 
@@ -103,10 +103,17 @@ def _print_patterns(table: Any) -> None:
 
 
 def _run_impute(arguments: argparse.Namespace) -> None:
+    from jaxmice.analysis.run import check_formula
     from jaxmice.exchange import read_data
     from jaxmice.mice import mice
 
-    model = _set_up(read_data(arguments.file), arguments)
+    data = read_data(arguments.file)
+    if arguments.formula:
+        check_formula(arguments.formula, arguments.engine, list(data.columns))
+    model, plan = _set_up(data, arguments)
+    print(plan, file=sys.stdout if arguments.dry_run else sys.stderr)
+    if arguments.dry_run:
+        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     imp = mice(
         model=model,
@@ -139,8 +146,8 @@ def _run_impute(arguments: argparse.Namespace) -> None:
         print(page)
 
 
-def _set_up(data: Any, arguments: argparse.Namespace) -> Any:
-    """Return the imputation model: that of the analysis model if there is one, as amended."""
+def _set_up(data: Any, arguments: argparse.Namespace) -> tuple[Any, str]:
+    """Return the imputation model, for the analysis if there is one, and how to show it."""
     from jaxmice.model import setup, suggest
 
     method, options = dict(arguments.method), dict[str, dict[str, Any]]()
@@ -153,14 +160,20 @@ def _set_up(data: Any, arguments: argparse.Namespace) -> Any:
         grouping = parse_formula(arguments.formula).cluster
         cluster = [grouping] if grouping else None
     if not (arguments.formula and cluster):
-        return setup(data, method or None, cluster=cluster, options=options)
-    suggestion = suggest(data, cluster, arguments.formula)
-    print(suggestion, file=sys.stderr)
+        if arguments.mnar:
+            raise ModelError("E18", "--mnar needs --formula, and clusters in it or by --cluster")
+        model = setup(data, method or None, cluster=cluster, options=options)
+        return model, str(model)
+    mnar: dict[str, dict[str, list[str]]] = {}
+    for column, predictor in arguments.mnar:
+        mnar.setdefault(column, {"selection": []})["selection"].append(predictor)
+    suggestion = suggest(data, cluster, arguments.formula, mnar=mnar or None)
     if not (method or options):
-        return suggestion.model
+        return suggestion.model, str(suggestion)
     given = suggestion.model.arguments
     given = given | {"method": (given["method"] or {}) | method, "options": options}
-    return setup(data, **given)
+    model = setup(data, **given)
+    return model, f"{suggestion}\n\n{model}"
 
 
 COMMANDS = {"impute": _run_impute, "inspect": _run_inspect, "tutorial": _run_tutorial}
@@ -213,10 +226,22 @@ def _add_impute(commands: Any) -> None:
     impute.add_argument(
         "--method",
         metavar="COLUMN=METHOD",
-        type=_method,
+        type=_pair("METHOD"),
         action="append",
         default=[],
         help="impute a column by another method; repeat it for several columns",
+    )
+    impute.add_argument(
+        "--mnar",
+        metavar="COLUMN=PREDICTOR",
+        type=_pair("PREDICTOR"),
+        action="append",
+        default=[],
+        help="column missing not at random, and what predicts that it is observed but not its "
+        "value: a selection model; needs --formula; repeat it for several",
+    )
+    impute.add_argument(
+        "--dry-run", action="store_true", help="show the imputation model, and impute nothing"
     )
     impute.add_argument(
         "--option",
@@ -314,11 +339,18 @@ def _listed(name: str) -> str:
     return "\n".join(f"  {'' if i else name:12} {line}" for i, line in enumerate(lines))
 
 
-def _method(text: str) -> tuple[str, str]:
-    column, equals, method = text.rpartition("=")
-    if not (column and equals and method):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form COLUMN=METHOD")
-    return column, method
+class _pair:
+    """A column and what is said of it."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __call__(self, text: str) -> tuple[str, str]:
+        """Return both sides of the equals sign."""
+        column, equals, value = text.rpartition("=")
+        if not (column and equals and value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form COLUMN={self.what}")
+        return column, value
 
 
 def _option(text: str) -> tuple[str, str, Any]:

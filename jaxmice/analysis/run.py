@@ -1,7 +1,7 @@
 """Running an analysis model on every completed data set."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -110,14 +110,7 @@ def analyze(
         name = getattr(model, "__name__", type(model).__name__)
         result = _run(imp, model, name, terms, on_error, keep)
     else:
-        formula = parse_formula(model)
-        engine = engine or ("lmm" if formula.cluster else "ols")
-        if (engine in MIXED) != bool(formula.cluster):
-            raise AnalysisError(
-                CODE,
-                f"formula {model!r} has {'a' if formula.cluster else 'no'} random part, which "
-                f"does not fit engine {engine!r}",
-            )
+        formula, engine = check_formula(model, engine, list(imp.data.columns))
         if formula.cluster:
             result = _mixed(imp, formula, engine, reml, quadrature)
         else:
@@ -134,6 +127,29 @@ def analyze(
             "random part or check the model"
         )
     return result
+
+
+def check_formula(
+    model: str, engine: str | None, columns: Sequence[str]
+) -> tuple[MixedFormula, str]:
+    """Return a formula and its engine, or say what is wrong with them before there are data.
+
+    Raises
+    ------
+    AnalysisError
+        E58: no formula, an engine for another kind of formula, or columns not among `columns`.
+    """
+    formula = parse_formula(model)
+    engine = engine or ("lmm" if formula.cluster else "ols")
+    if (engine in MIXED) != bool(formula.cluster):
+        raise AnalysisError(
+            CODE,
+            f"formula {model!r} has {'a' if formula.cluster else 'no'} random part, which "
+            f"does not fit engine {engine!r}",
+        )
+    if formula.cluster:
+        variables(formula, columns)
+    return formula, engine
 
 
 def with_(imp: Any, model: Model, **options: Any) -> Analyses:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ def test_report_is_written_though_the_analysis_fails(
     assert "E67" in capsys.readouterr().err
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"imputations.csv", "report.html"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--formula", "popular ~ sex", "--engine", "lmm"], "E58: formula 'popular ~ sex' has no"),
+        (["--formula", "popular ~ age + (1 | school)"], "E58: .* do not have: age"),
+    ],
+)
+def test_an_analysis_that_cannot_be_run_is_refused_before_imputing(
+    words: list[str], message: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["impute", str(file), *words, "--out", str(out)]) == 1
+    assert re.match(f"jaxmice: {message}", capsys.readouterr().err)
+    assert not out.exists()
 
 
 def test_inspect_tells_what_is_missing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,9 +134,34 @@ def test_a_suggested_model_is_amended(file: Path, capsys: pytest.CaptureFixture[
     assert "E51: 2l.pan: inner_iter must be a positive integer, got 0" in capsys.readouterr().err
 
 
+def test_a_dry_run_shows_the_model_and_writes_nothing(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["impute", str(file), "--formula", "popular ~ sex + (1 | school)", "--dry-run"]
+    argv += ["--mnar", "popular=texp", "--out", str(tmp_path / "out")]
+    assert main([*argv, "--option", "popular.inner_iter=7"]) == 0
+    suggestion, model = capsys.readouterr().out.split("Imputation model: ")
+    assert "2l.heckman" in suggestion
+    assert "2l.heckman" in model
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_selection_model_needs_an_analysis(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["impute", str(file), "--cluster", "school", "--mnar", "popular=texp"]) == 1
+    assert "E18: --mnar needs --formula" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
-    [["--method", "popular"], ["--option", "donors=3"], ["--engine", "lm"], ["--format", "xlsx"]],
+    [
+        ["--method", "popular"],
+        ["--mnar", "popular"],
+        ["--option", "donors=3"],
+        ["--engine", "lm"],
+        ["--format", "xlsx"],
+    ],
 )
 def test_words_that_cannot_be_used_end_with_status_2(words: list[str], file: Path) -> None:
     with pytest.raises(SystemExit) as stop:
