@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxmice.linalg import Factor, Layout
+from jaxmice.linalg import Factor, Layout, to_rows
 
 WRITTEN_OUT = 16
 """Columns of a linear predictor that are added one by one, which fuses with what reads it.
@@ -49,7 +49,7 @@ class Target(eqx.Module):
     """Rows to impute."""
 
     used: Bool[Array, "K B"]
-    """Rows that are not ignored."""
+    """Rows that are not ignored: the only ones that statistics may be of."""
 
     z_shared: Float[Array, "qs K B"]
     """Columns with a random effect that all chains share."""
@@ -93,12 +93,17 @@ class Target(eqx.Module):
     selection: Selection | None = None
     """What a method reads that models why values are missing (`models_selection`)."""
 
+    f_mean: Float[Array, "f J"] | None = None
+    """Means in clusters that columns of F are less than they were, see `sums.inside_clusters`."""
+
     def linear_predictor(
         self, random: Float[Array, "q K"], fixed: Float[Array, " f"]
     ) -> Float[Array, "K B"]:
         """Return ``Z c_j + F beta`` for all rows, ``c_j`` given for every block."""
         qs, fs = self.z_shared.shape[0], self.f_shared.shape[0]
         total = jnp.zeros_like(self.y)
+        if self.f_mean is not None:
+            total = total + to_rows((fixed @ self.f_mean)[None], self.layout)[0]
         for columns, weights in ((self.z_shared, random[:qs]), (self.z_chain, random[qs:])):
             for column, weight in zip(columns, weights, strict=True):
                 total = total + column * weight[:, None]
@@ -128,6 +133,9 @@ class JointTarget(eqx.Module):
 
     wy: Bool[Array, "r K B"]
     """Cells to impute."""
+
+    used: Bool[Array, "K B"]
+    """Rows that are not ignored: the only ones that statistics may be of."""
 
     delta: Float[Array, "r K B"]
     """Shift of the linear predictor of cells to impute, for categories and counts."""

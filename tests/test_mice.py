@@ -421,3 +421,29 @@ def test_mice_replicate_needs_equal_models_only() -> None:
     assert CLUSTERS == results[2].complete(1)["g"].nunique()
     with pytest.raises(DataError, match=r"E02.*\[data\]"):
         jm.replicate(frames[0])
+
+
+@pytest.mark.parametrize("method", ["2l.pmm", "logreg", "2l.ordinal"])
+def test_mice_parameters_that_are_no_numbers_stop_the_run(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where what is drawn is a number whatever they are: a donor, or a category."""
+    cls = REGISTRY[method]
+
+    class Lost(cls):  # type: ignore[misc, valid-type]
+        name: ClassVar[str] = "test.lost"
+
+        def step(self, *arguments: Any, **options: Any) -> Any:
+            state = super().step(*arguments, **options)
+            return jax.tree.map(
+                lambda leaf: leaf * jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+                state,
+            )
+
+    monkeypatch.setitem(REGISTRY, Lost.name, Lost)
+    data = two_level()
+    if method != "2l.pmm":
+        cut = (data["y"] > 0).astype(float) + (method == "2l.ordinal") * (data["y"] > 1)
+        data["y"] = pd.Categorical(cut.where(data["y"].notna()), ordered=True)
+    with pytest.raises(RunError, match=r"E31.*'y'.*iteration 1, chain 1.*24 non-finite"):
+        impute(data, method=Lost.name)

@@ -82,6 +82,8 @@ def visit(
         else:
             assert isinstance(target, Target)
             values = _redrawn(key_impute, method, state, target, spec)
+        # Donors and categories are finite whatever the parameters are.
+        values = jnp.where(_is_finite(state), values, jnp.nan)
         members = values if method.joint else values[None]
         drawn, traces = [], []
         for i, value in enumerate(members):
@@ -91,6 +93,11 @@ def visit(
         return columns, drawn, state, jax.tree.map(lambda *t: jnp.stack(t), *traces)
 
     return over_chains(one_chain, (data, spec), (keys, columns, state))
+
+
+def _is_finite(state: Any) -> Bool[Array, ""]:
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves] or [jnp.array(True)]))
 
 
 def _redrawn(
@@ -197,6 +204,7 @@ def make_target(
         "y": jnp.where(seen, observed, 0),
         "ry": seen & data.used,
         "wy": data.where[at],
+        "used": data.used & rows,
         "delta": jnp.where(data.where[at], delta, 0),
     }
     design: dict[str, Any] = {
@@ -220,7 +228,6 @@ def make_target(
         hidden = ~seen & data.used & rows
         own["selection"] = Selection(hidden, spec.selects, spec.explains)
     factors = _choose_factors(data, spec, fill)
-    own["used"] = data.used & rows
     return Target(**own, **design, y_scale=spec.y_scale[0], factors=factors)
 
 

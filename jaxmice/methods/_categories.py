@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmice.methods._two_level import TwoLevelGibbs
 from jaxmice.random import normals
 from jaxmice.samplers import latent, linear_mixed as lm
-from jaxmice.samplers.sums import Sums, make_sums
+from jaxmice.samplers.sums import Sums, inside_clusters, make_sums
 from jaxmice.target import Target
 
 Read = tuple[Target, Sums, lm.Prior]
@@ -25,6 +25,7 @@ class TwoLevelCategories(TwoLevelGibbs):
 
         The latent variables are drawn row by row, so the rows are read in every step.
         """
+        target = inside_clusters(target)
         return target, make_sums(target, by_cluster=False), latent.make_prior(target)
 
 

@@ -55,8 +55,9 @@ def to_clusters(target: Target) -> Target:
     layout, dtype = target.layout, target.y.dtype
     rows, wanted = layout.row_live.astype(dtype), target.wy.astype(dtype)
     counting = counting_rows(target.used, layout).astype(dtype)
-    parts = [rows, counting, target.ry.astype(dtype), wanted, target.delta * wanted]
-    size, n, n_seen, n_wanted, shift = cluster_sums(jnp.stack(parts), layout)
+    used = target.used.astype(dtype)
+    parts = [rows, used, counting, target.ry.astype(dtype), wanted, target.delta * wanted]
+    size, n_used, n, n_seen, n_wanted, shift = cluster_sums(jnp.stack(parts), layout)
 
     def means(columns: Float[Array, "c K B"]) -> Float[Array, "c 1 J"]:
         return (cluster_sums(columns * counting, layout) / jnp.maximum(n, 1))[:, None]
@@ -68,7 +69,7 @@ def to_clusters(target: Target) -> Target:
         y=jnp.where(n_seen > 0, _shown(target), 0)[None],
         ry=(n_seen > 0)[None],
         wy=(n_wanted > 0)[None],
-        used=(size > 0)[None],
+        used=(n_used > 0)[None],
         delta=(shift / jnp.maximum(n_wanted, 1))[None],
         z_shared=jnp.zeros((0, 1, size.shape[0]), dtype),
         z_chain=jnp.zeros((0, 1, size.shape[0]), dtype),

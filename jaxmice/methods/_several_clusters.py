@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxmice.linalg import Factor
 from jaxmice.methods._fitted import expected_effects
 from jaxmice.methods._matching import predictions
-from jaxmice.methods._two_level import HALF_T_SCALE, TwoLevelNormal
+from jaxmice.methods._two_level import TwoLevelNormal
 from jaxmice.random import normals
 from jaxmice.samplers import linear_mixed as lm, linear_mixed_crossed as crossed
 from jaxmice.samplers.sums import Sums
@@ -40,7 +40,7 @@ class SeveralClusters(TwoLevelNormal):
 
     def _further_prior(self, factor: Factor, sums: Sums) -> lm.Prior:
         """Return the prior of the covariance of a further factor; the rest is not read."""
-        prior = crossed.half_t(sums, HALF_T_SCALE)
+        prior = crossed.half_t(sums, lm.HALF_T_SCALE)
         if self.prior == "hw":
             return prior
         scale = factor.units @ factor.units.T

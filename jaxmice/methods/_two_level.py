@@ -18,10 +18,6 @@ from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums, centred, make_sums
 from jaxmice.target import Selection, Target
 
-HALF_T_SCALE = 2.5
-"""Scale of the half-t prior of standard deviations, per unit of the standardised y."""
-
-
 BURNIN = 100
 """Gibbs steps of the first visit unless asked otherwise."""
 
@@ -49,6 +45,9 @@ class TwoLevelGibbs(Method):
             if isinstance(value, (bool, float, str)) or (isinstance(value, int) and value < 1):
                 message = f"{self.name}: {option} must be a positive integer, got {value!r}"
                 raise ModelError("E51", message)
+            if isinstance(value, int) and value > lm.MOST_STEPS:
+                message = f"{self.name}: {option} is {value}, at most {lm.MOST_STEPS} in one visit"
+                raise ModelError("E51", f"{message}; raise maxit")
 
     def schedule(self, *, first: bool) -> tuple[int, bool]:
         """Return the inner iterations of a visit and whether it starts afresh."""
@@ -81,7 +80,7 @@ class TwoLevelNormal(TwoLevelGibbs):
         eye = jnp.eye(q, dtype=dtype)
         match self.prior:
             case "hw":
-                scale = jnp.full((q,), HALF_T_SCALE, dtype)
+                scale = jnp.full((q,), lm.HALF_T_SCALE, dtype)
                 return lm.Prior(zero, zero, flat, zero, 0 * eye, half_t=scale)
             case "pan":
                 units = target.z_units @ target.z_units.T

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.linalg import cluster_sums, to_rows
-from jaxmice.methods._two_level import HALF_T_SCALE, TwoLevelGibbs
-from jaxmice.samplers import covariance, joint_latent as jl, joint_normal as jn
+from jaxmice.linalg import cluster_sums, counting_rows, to_rows
+from jaxmice.methods._two_level import TwoLevelGibbs
+from jaxmice.samplers import covariance, joint_latent as jl, joint_normal as jn, linear_mixed as lm
+from jaxmice.samplers.sums import ridge_of
 from jaxmice.target import JointTarget
 
 SLOPE, INTERCEPT = 2.5, 10.0
@@ -115,7 +116,9 @@ class Jomo(TwoLevelGibbs):
             target.y[first.column], target.seen[first.column], fitted, target, by_cluster=random
         )
         w, given = by_cluster(target.y, target.ry, target)
-        data = jl.Data(rows, w[second.column], given[second.column], cluster_means(target))
+        n_used = cluster_sums(target.used[None].astype(w.dtype), target.layout)
+        x2 = jnp.where(n_used > 0, cluster_means(target), 0)
+        data = jl.Data(rows, w[second.column], given[second.column], x2)
         return data, self.make_prior(target, data)
 
     def make_prior(self, target: JointTarget, data: jl.Data) -> jl.Prior:
@@ -128,7 +131,7 @@ class Jomo(TwoLevelGibbs):
 
         def wide(groups: covariance.Groups, f: int) -> covariance.Prior:
             eye, none = jnp.eye(f, dtype=dtype), jnp.zeros((groups.n + f, groups.n), dtype)
-            half_t = jnp.full((f,), HALF_T_SCALE, dtype)
+            half_t = jnp.full((f,), lm.HALF_T_SCALE, dtype)
             return covariance.Prior(
                 0 * one, eye, none[: groups.n], none[groups.n :], precision, half_t
             )
@@ -137,8 +140,7 @@ class Jomo(TwoLevelGibbs):
         omega = wide(first.groups, f)
         psi = wide(second.groups, second.dimension - second.groups.n + n_effects)
         ridge, proper = coefficient_priors(target, sums.penalty, first)
-        kappa = 1e-8 if dtype == jnp.float64 else 1e-5
-        square = kappa * jnp.sum(data.x2**2, axis=1)
+        square = ridge_of(dtype) * jnp.sum(data.x2**2, axis=1)
         ridge2, proper2 = coefficient_priors(target, jnp.where(sums.penalty > 0, square, 0), second)
         spread = None
         if self.covariance == "random":
@@ -195,9 +197,9 @@ def by_cluster(
 
 
 def cluster_means(target: JointTarget) -> Float[Array, "p J"]:
-    """Return the means of the columns of X in every cluster."""
+    """Return the means of the columns of X in every cluster, over the rows in use if it has any."""
     parts = (target.z_shared, target.z_chain, target.f_shared, target.f_chain)
-    live = target.layout.row_live
+    live = counting_rows(target.used, target.layout)
     count = cluster_sums(live[None].astype(target.y.dtype), target.layout)
     sums = [cluster_sums(part * live, target.layout) for part in parts]
     return jnp.concatenate(sums) / jnp.maximum(count, 1)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxmice.errors import ModelError
-from jaxmice.methods._two_level import HALF_T_SCALE, TwoLevelGibbs
-from jaxmice.samplers import covariance, joint_normal as jn
+from jaxmice.methods._two_level import TwoLevelGibbs
+from jaxmice.samplers import covariance, joint_normal as jn, linear_mixed as lm
 from jaxmice.target import JointTarget
 
 
@@ -75,7 +75,7 @@ class Pan(TwoLevelGibbs):
         penalty = jnp.broadcast_to(sums.penalty[:, None], (sums.x_live.shape[0], r))
         one, none = jnp.ones((), dtype), jnp.zeros_like(penalty)
         if self.prior == "hw":
-            wide = jnp.full((max(d, r),), HALF_T_SCALE, dtype)
+            wide = jnp.full((max(d, r),), lm.HALF_T_SCALE, dtype)
             omega = covariance.simple_prior(0 * one, jnp.eye(r, dtype=dtype), wide[:r])
             psi = covariance.simple_prior(0 * one, jnp.eye(d, dtype=dtype), wide[:d])
             return jn.Prior(omega, psi, penalty, none)

@@ -11,7 +11,7 @@ from jaxmice.linalg import eigh, eliminate, total_products
 from jaxmice.methods._matching import Matching
 from jaxmice.methods.norm import Norm, predictions
 from jaxmice.samplers import linear
-from jaxmice.samplers.sums import Sums
+from jaxmice.samplers.sums import Sums, ridge_of
 from jaxmice.target import Target
 
 
@@ -89,8 +89,8 @@ def canonical_score(target: Target, n_categories: int) -> Float[Array, " c"]:
     square = jnp.sum(X**2, axis=(1, 2))
     # What is left of a constant is rounding; a minute ridge for what repeats others.
     varies = square > 64 * jnp.finfo(X.dtype).eps * raw
-    X, kappa = jnp.where(varies[:, None, None], X, 0), 1e-8 if X.dtype == jnp.float64 else 1e-5
-    total = total_products(X, X) + jnp.diag(jnp.where(varies, kappa * square, 1))
+    X = jnp.where(varies[:, None, None], X, 0)
+    total = total_products(X, X) + jnp.diag(jnp.where(varies, ridge_of(X.dtype) * square, 1))
     root = jnp.sqrt(jnp.maximum(size, 1))
     between = total_products(X, D) / root
     half = eliminate(total, between, loop=True)[1]

@@ -10,6 +10,7 @@ from jaxmice.methods._two_level import all_random
 from jaxmice.random import normals
 from jaxmice.samplers import (
     latent,
+    linear_mixed as lm,
     linear_mixed_crossed as crossed,
     probit_mixed,
     probit_mixed_crossed,
@@ -71,7 +72,7 @@ class TwoLevelBin(TwoLevelCategories):
         if not target.factors:
             return read
         data = crossed.read(target, sums)
-        further = tuple(crossed.half_t(own, latent.HALF_T_SCALE) for own in data.further)
+        further = tuple(crossed.half_t(own, lm.HALF_T_SCALE) for own in data.further)
         return data, crossed.Prior(prior, further)
 
     def init(self, key: Key[Array, ""], sums: Read) -> State:

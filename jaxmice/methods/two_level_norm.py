@@ -68,7 +68,7 @@ class TwoLevelNorm(TwoLevelNormal):
             raise ModelError("E16", message)
 
     def init(self, key: Key[Array, ""], sums: tuple[Sums, lm.Prior]) -> lmc.Parameters:
-        """Return no effects, one variance for all clusters."""
+        """Return no effects, variances as the clusters show them."""
         del key
         return lmc.start(sums[0])
 

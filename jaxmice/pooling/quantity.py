@@ -164,7 +164,9 @@ def pool_quantity(
     if method == "wilson":
         if n is None or q.ndim != 1 or not ((q >= 0) & (q <= 1)).all() or not 0 < q.mean() < 1:
             raise PoolError("E64", "the interval of Wilson needs proportions (m,) and n")
-        return WilsonProportion(kind, "identity", pool_scalar(q, q * (1 - q) / n), n)
+        if variances is not None:
+            raise PoolError("E64", "the interval of Wilson takes its variances from n")
+        return WilsonProportion(kind, "identity", pool_scalar(q, q * (1 - q) / n, dfcom), n)
     transform, default = KINDS[kind]
     forward, _, derivative = TRANSFORMS[transform]
     with np.errstate(all="ignore"):

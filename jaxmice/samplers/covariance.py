@@ -23,8 +23,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxmice.linalg import cholesky, draw_normal, solve_lower, solve_lower_transposed
 from jaxmice.random import inverse_wishart_factor
-
-HALF_T_DF = 2.0
+from jaxmice.samplers.linear_mixed import HALF_T_DF, half_t_scale
 
 
 @dataclass(frozen=True)
@@ -198,8 +197,7 @@ def _half_t_scale(
     """Draw the scale matrix that mixes to half-t deviations, given Sigma."""
     eye = jnp.eye(free.shape[0], dtype=free.dtype)
     inverse = solve_lower(free[:, :, 0], eye) if free.shape[0] else eye
-    rate = HALF_T_DF * jnp.sum(inverse**2, axis=0) + 1 / half_t**2
-    return jnp.diag(2 * HALF_T_DF * gammas[:, 0] / rate)
+    return half_t_scale(gammas[:, 0], inverse, half_t)
 
 
 def _draw_coefficients(

@@ -134,7 +134,7 @@ class Data(eqx.Module):
     """Elements of level 2 whose value or category is given."""
 
     x2: Float[Array, "p J"]
-    """Predictors of level 2, zero for clusters that do not exist."""
+    """Predictors of level 2, zero for clusters without a row in use."""
 
 
 class Spread(eqx.Module):

@@ -25,7 +25,7 @@ from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.sums import Sums
 from jaxmice.target import Target
 
-SLOPE_SCALE, INTERCEPT_SCALE, HALF_T_SCALE = 2.5, 10.0, 2.5
+SLOPE_SCALE, INTERCEPT_SCALE = 2.5, 10.0
 """Deviations of the normal priors of fixed effects; scale of the half-t prior of effects."""
 
 
@@ -61,7 +61,7 @@ def make_prior(target: Target) -> lm.Prior:
         beta_precision=deviation**-2,
         psi_df=zero,
         psi_scale=jnp.zeros((q, q), dtype),
-        half_t=jnp.full((q,), HALF_T_SCALE, dtype),
+        half_t=jnp.full((q,), lm.HALF_T_SCALE, dtype),
     )
 
 
@@ -114,7 +114,10 @@ def read_outcome(g: Float[Array, "K B"], target: Target, sums: Sums) -> Outcome:
     k = solve_lower_pseudo(sums.root, jnp.concatenate(z)[:, None])[:, 0] if q else sums.k
     s = jnp.concatenate(f) if f else sums.s
     if f and q:
-        s = s - jnp.einsum("kfj,kj->f", sums.K[:, q:], k)
+        K = sums.K[:, q:]
+        if target.f_mean is not None:
+            K = K - sums.root[0][:, None] * target.f_mean
+        s = s - jnp.einsum("kfj,kj->f", K, k)
     rho = jnp.maximum(jnp.sum(g * g) - jnp.sum(k * k), 0)
     return Outcome(k, s, rho)
 

@@ -76,10 +76,13 @@ def _least_squares(sums: Sums) -> _Fit:
     gram = sums.S + jnp.diag(jnp.where(f_live, sums.penalty[q:], 1))
     lower, half = eliminate(gram, sums.s[:, None], loop=True)
     absorbed = jnp.sum((sums.n > 0) & sums.cluster_live) if q else 0
+    beta = solve_lower_transposed(lower, half, loop=True)[:, 0]
+    # The least of the penalised criterion counts the ridge, which is no residual.
+    ridge = jnp.sum(sums.penalty[q:] * beta**2)
     return _Fit(
-        beta=solve_lower_transposed(lower, half, loop=True)[:, 0],
+        beta=beta,
         lower=lower,
-        rss=jnp.maximum(sums.rho - jnp.sum(half**2), 0),
+        rss=jnp.maximum(sums.rho - jnp.sum(half**2) - ridge, 0),
         df=jnp.maximum(jnp.sum(sums.n) - jnp.sum(f_live) - absorbed, 1),
     )
 

@@ -74,10 +74,11 @@ class Noise(eqx.Module):
     """Gammas, whose shapes do not change from step to step."""
 
 
-HALF_T_DF = 2.0
+HALF_T_DF, HALF_T_SCALE = 2.0, 2.5
+"""Of the half-t prior of standard deviations; the scale per unit of the standardised y."""
 
-COUNTERS = 1 << 16
-"""Counters of the random bits that belong to one step."""
+COUNTERS = MOST_STEPS = 1 << 16
+"""Counters of the random bits that belong to one step, and the steps that have their own."""
 
 BATCH = 10
 """Steps whose gamma variates are drawn together."""
@@ -375,10 +376,17 @@ def draw_root_psi(
     scale = prior.psi_scale
     if prior.half_t is not None:
         inverse = solve_lower_pseudo(root_psi, jnp.eye(q, dtype=b.dtype))
-        rate = HALF_T_DF * jnp.sum(inverse**2, axis=0) + 1 / prior.half_t**2
-        scale = jnp.diag(2 * HALF_T_DF * gammas[q:] / rate)
+        scale = half_t_scale(gammas[q:], inverse, prior.half_t)
     scale = scale + jnp.matmul(b, b.T)
     return inverse_wishart_factor(gammas[:q], normals, scale, sums.z_live)
+
+
+def half_t_scale(
+    gammas: Float[Array, " q"], inverse_root: Float[Array, "q q"], half_t: Float[Array, " q"]
+) -> Float[Array, "q q"]:
+    """Draw the scale matrix that mixes to half-t deviations, given the root of a covariance."""
+    rate = HALF_T_DF * jnp.sum(inverse_root**2, axis=0) + 1 / half_t**2
+    return jnp.diag(2 * HALF_T_DF * gammas / rate)
 
 
 def _add_block(matrix: Float[Array, "p p"], block: Float[Array, "f f"]) -> Float[Array, "p p"]:

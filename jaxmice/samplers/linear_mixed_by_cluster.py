@@ -7,6 +7,8 @@ Kasim and Raudenbush (1998), Journal of Educational and Behavioral Statistics 23
 The spread a of the precisions is drawn exactly, with s0 integrated out.
 """
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
@@ -69,6 +71,10 @@ def start(sums: Sums) -> Parameters:
     The precisions must differ: given equal ones the first draw of a would be very large,
     and the clusters would take long to grow apart again.
     """
+    # What fixed effects explain is no residual.
+    if sums.centre is not None:
+        k = sums.k - lm.fitted(sums.centre, sums)
+        sums = dataclasses.replace(sums, k=k, rho=sums.rho + lm.outside(sums.centre, sums))
     sigma2 = lm.start_sigma2(sums)
     df = jnp.maximum(sums.n - jnp.sum(sums.z_live), 0)
     a = 2.0

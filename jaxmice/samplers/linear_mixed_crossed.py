@@ -307,7 +307,7 @@ def step(
     parameters = draw_covariances(noise, further_noise, parameters, data, prior)
     n_first = lm.gamma_shapes(data.first, prior.first).shape[0]
     rate = prior.first.sigma2_rate + jnp.sum(residuals**2)
-    sigma2 = rate / 2 / noise.gammas[n_first - 1]
+    sigma2 = jnp.maximum(rate / 2 / noise.gammas[n_first - 1], lm.least_sigma2(data.first))
     first = replace(parameters.first, sigma2=sigma2)
     return replace(parameters, first=first), residuals
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxmice.samplers.newton import Here, draw_normal, maximise
+from jaxmice.samplers.sums import ridge_of
 from jaxmice.target import Target
 
 
@@ -46,19 +47,18 @@ def make_design(target: Target, n_categories: int, present: Bool[Array, " c"]) -
         Categories that take part; each of them gets the same share of the added rows.
     """
     X, live = jnp.concatenate([target.f_shared, target.f_chain]), target.f_live
-    f, rows = X.shape[0], target.layout.row_live
+    f, rows = X.shape[0], target.used
     is_intercept = (jnp.arange(f) == 0) & target.f_intercept
     category = jnp.arange(n_categories)[:, None, None]
     member = (target.y == category) & target.ry & present[:, None, None]
     added, weight = _added(X, rows, live & ~is_intercept)
     share = weight * present[:, None] / jnp.maximum(jnp.sum(present), 1)
-    kappa = 1e-8 if X.dtype == jnp.float64 else 1e-5
     square = jnp.sum(X**2 * rows, axis=(1, 2))
     return Design(
         X=jnp.concatenate([X.reshape(f, -1), jnp.where(live[:, None], added, 0)], axis=1),
         weight=jnp.concatenate([member.reshape(n_categories, -1), share], axis=1).astype(X.dtype),
         live=live,
-        penalty=jnp.where(is_intercept & live, 0, kappa * square),
+        penalty=jnp.where(is_intercept & live, 0, ridge_of(X.dtype) * square),
     )
 
 
@@ -68,7 +68,7 @@ def _added(
     """Return the added points and their weights over all categories together.
 
     All categories are added at the same points with the same weight: a point is one row
-    that belongs to each of them in part. Means and deviations are those of all rows.
+    that belongs to each of them in part. Means and deviations are those of all rows in use.
     """
     f = X.shape[0]
     n = jnp.maximum(jnp.sum(rows), 1)

@@ -38,7 +38,7 @@ from jaxmice.linalg import (
 from jaxmice.random import slice_step, uniforms
 from jaxmice.samplers import linear_mixed as lm
 from jaxmice.samplers.linear_mixed_by_cluster import stirling_remainder
-from jaxmice.samplers.sums import Sums, make_sums
+from jaxmice.samplers.sums import Sums, inside_clusters, make_sums
 from jaxmice.target import Target
 
 LOG_SIZE_MEAN, LOG_SIZE_SD = 1.0, 2.0
@@ -136,7 +136,7 @@ def _weighted_sums(
     target: Target, weight: Float[Array, "K B"], y: Float[Array, "K B"], *, by_cluster: bool
 ) -> Sums:
     """Return the sums of a linear mixed model with a precision for every row."""
-    root = jnp.sqrt(weight)
+    target, root = inside_clusters(target), jnp.sqrt(weight)
     no = jnp.zeros((), bool)
     # A weighted intercept is not constant any more.
     scaled = dataclasses.replace(
@@ -208,7 +208,7 @@ def settle(parameters: Parameters, counts: Counts, prior: lm.Prior) -> Parameter
     Iteratively reweighted least squares, in the first round with the counts themselves as
     means.
     """
-    target, y = counts.target, counts.y
+    target, y = inside_clusters(counts.target), counts.y
     zeros = jnp.zeros_like(parameters.beta), jnp.zeros_like(parameters.b)
     one = jnp.ones((), y.dtype)
 

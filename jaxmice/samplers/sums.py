@@ -14,6 +14,7 @@ single row or collinear columns.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -81,12 +82,34 @@ class Sums(eqx.Module):
     """Where the ridge pulls the fixed effects; zero if not given."""
 
 
+def inside_clusters(target: Target) -> Target:
+    """Return the target with the columns of F less their means in clusters, which are kept.
+
+    What Z leaves of F is a small difference where F varies mostly between clusters, and
+    nothing where it is constant in them: less its mean a column has no digits to lose. The
+    means are zero without a random intercept, over the fitted rows with it.
+    """
+    if target.f_mean is not None:
+        return target
+    layout, live = target.layout, target.ry.astype(target.y.dtype)
+    n = jnp.maximum(cluster_sums(live[None], layout), 1)
+
+    def split(columns: Float[Array, "c K B"]) -> tuple[Array, Array]:
+        mean = jnp.where(target.z_intercept, cluster_sums(columns * live, layout) / n, 0)
+        return columns - to_rows(mean, layout), mean
+
+    (shared, of_shared), (chain, of_chain) = split(target.f_shared), split(target.f_chain)
+    mean = jnp.concatenate([of_shared, of_chain])
+    return dataclasses.replace(target, f_shared=shared, f_chain=chain, f_mean=mean)
+
+
 def make_sums(target: Target, *, by_cluster: bool) -> Sums:
     """Read the rows of a target once and return its sums.
 
     Products of columns that all chains share are formed once for all chains; the others
     block by block, so that no design of all chains is ever held.
     """
+    target = inside_clusters(target)
     layout = target.layout
     live = target.ry.astype(target.y.dtype)
     n, total = cluster_sums(jnp.stack([live, target.y * live]), layout)
@@ -130,6 +153,11 @@ def make_sums(target: Target, *, by_cluster: bool) -> Sums:
     return put_together(root, k_f, k, left, n, x_square, target.z_live, target.f_live, target)
 
 
+def ridge_of(dtype: Any) -> float:
+    """Return the ridge of predictors that others determine, per unit of their sum of squares."""
+    return 1e-8 if dtype == jnp.float64 else 1e-5
+
+
 def put_together(
     root: Float[Array, "q q J"],
     k_f: Float[Array, "q f J"],
@@ -154,10 +182,13 @@ def put_together(
     z_live, f_live
         Columns that predict.
     target
-        Says which columns are intercepts, and which clusters exist.
+        Says which columns are intercepts, which clusters exist, and which means were taken
+        out of F: a column is itself less its mean and that mean times the intercept.
     """
     q, f = len(z_live), len(f_live)
-    kappa = 1e-8 if left.dtype == jnp.float64 else 1e-5
+    if q and f and target.f_mean is not None:
+        k_f = k_f + root[0][:, None] * target.f_mean
+        x_square = x_square.at[q:].add(jnp.sum((root[0, 0] * target.f_mean) ** 2, axis=-1))
     first = np.arange(q + f)
     is_intercept = ((first == 0) & target.z_intercept & (q > 0)) | (
         (first == q) & target.f_intercept
@@ -171,7 +202,7 @@ def put_together(
         rho=jnp.maximum(left[f, f], 0),
         n=n,
         x_square=x_square,
-        penalty=jnp.where(is_intercept, 0, kappa * x_square),
+        penalty=jnp.where(is_intercept, 0, ridge_of(left.dtype) * x_square),
         z_live=z_live,
         x_live=jnp.concatenate([z_live, f_live]),
         cluster_live=target.layout.cluster_live,

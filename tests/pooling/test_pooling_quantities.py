@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import jaxmice as jm
 from jaxmice.analysis import analyze
@@ -41,6 +42,18 @@ def test_wilson_interval_of_equal_imputations_is_the_usual_one() -> None:
 
     p = pool_quantity("proportion", [0.3, 0.3], n=50, method="wilson")
     np.testing.assert_allclose(p.interval(), proportion_confint(15, 50, method="wilson"))
+
+
+def test_wilson_interval_knows_the_degrees_of_freedom_of_complete_data() -> None:
+    q, n = np.array([0.21, 0.24, 0.19]), 40
+    p = pool_quantity("proportion", q, n=n, method="wilson", dfcom=8)
+    pooled = pool_scalar(q, q * (1 - q) / n, 8)
+    c = stats.t(pooled.df).ppf(0.975) ** 2 / n * (1 + pooled.riv)
+    middle, half = 2 * q.mean() + c, np.sqrt((2 * q.mean() + c) ** 2 - 4 * (1 + c) * q.mean() ** 2)
+    limits = [(middle - half) / (2 * (1 + c)), (middle + half) / (2 * (1 + c))]
+    np.testing.assert_allclose(p.interval(), limits)
+    with pytest.raises(PoolError, match=r"E64.*takes its variances from n"):
+        pool_quantity("proportion", q, q, n=n, method="wilson")
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

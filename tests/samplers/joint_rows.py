@@ -39,6 +39,7 @@ def joint_target(
         y=jnp.where(cells, rows.arrange(y), 0),
         ry=cells & fitted.astype(bool),
         seen=cells,
+        used=fitted.astype(bool) & (rows.place >= 0),
         wy=~cells & (rows.place >= 0),
         delta=jnp.zeros(cells.shape),
         level2=jnp.asarray(level2 or (False,) * r),

@@ -85,3 +85,14 @@ def test_more_columns_than_rows_stay_finite() -> None:
     rows = ragged((3, 2), (2, 1), 0, 6, n_shared=(0, 6))
     after = draw_many(jax.random.split(jax.random.key(3), 10), rows.target(outcome(rows)))
     assert all(np.all(np.isfinite(part)) for part in jax.tree.leaves(after))
+
+
+@pytest.mark.parametrize("residual", [1, 1e-3])
+def test_residual_variance_leaves_the_ridge_out(residual: float) -> None:
+    """Of a close fit the ridge of the coefficients would be a share of what is left."""
+    rows = ragged((200,), (200,), 0, 3, n_shared=(0, 3), block=200)
+    noise = np.random.default_rng(1).normal(size=200)
+    y = rows.X @ np.array([1.0, 2.0, -1.0]) + residual * noise
+    found = linear.estimate(make_sums(rows.target(y), by_cluster=False)).sigma2
+    rss = np.linalg.lstsq(rows.X, y, rcond=None)[1][0]
+    np.testing.assert_allclose(found, rss / 197, rtol=1e-6)

@@ -93,3 +93,14 @@ def test_a_ridge_does_not_pull_the_mean_of_effects_that_vary_much() -> None:
     twin = dataclasses.replace(half_t_prior(sums), beta_precision=held)
     pulled = lm.draw_beta(zero, 3 * jnp.eye(2), sigma2, sums, twin)
     assert np.all(pulled < 0.3 * slopes.mean(axis=1))
+
+
+def test_variances_start_from_what_fixed_effects_leave() -> None:
+    """A predictor that explains nearly all: from the variance of y the chain would stay high."""
+    sizes = (40,) * 20
+    rows = ragged(sizes, sizes, 1, 2, n_shared=(1, 2), filled=(0, 0), block=40)
+    noise = np.random.default_rng(1).normal(size=len(rows.cluster))
+    y = 2 * rows.F[0] + 0.01 * noise
+    plain = make_sums(rows.target(jnp.asarray(y)), by_cluster=True)
+    assert 0.5e-4 < lmc.start(centred(plain)).s0 < 2e-4
+    assert lmc.start(plain).s0 > 1

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -130,3 +131,44 @@ def test_empty_clusters_that_fill_the_shape_change_nothing() -> None:
         np.testing.assert_allclose(padded[..., :J], narrow, atol=1e-12)
         np.testing.assert_array_equal(padded[..., J:], 0)
     assert not np.any(wide.cluster_live[J:])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("by_chain", [False, True])
+def test_what_is_constant_in_clusters_leaves_nothing_outside_them(
+    dtype: type, by_chain: bool
+) -> None:
+    """Of 300,000 rows a difference of large sums would leave more than clusters tell."""
+    J, size, chains = 30, 10_000, 3
+    rng = np.random.default_rng(1)
+    cluster = np.repeat(np.arange(J), size)
+    level2, inside = rng.normal(size=J)[cluster], rng.normal(size=J * size)
+    rows = Rows(
+        cluster=cluster,
+        n_clusters=J,
+        Z=np.ones((1, J * size)),
+        F=np.stack([level2, level2 + inside / 10]),
+        seen=np.ones(J * size, bool),
+        z_intercept=True,
+        n_shared=(1, 0 if by_chain else 2),
+        block=size,
+    )
+    y = rng.normal(size=(chains, J))[:, cluster]
+    target = jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+        rows.target(y[0]),
+    )
+
+    def sums_of(chain: jax.Array) -> Sums:
+        own = dataclasses.replace(target, y=target.y + chain.astype(dtype))
+        own = dataclasses.replace(own, f_chain=own.f_chain + 0 * chain.astype(dtype))
+        return make_sums(own, by_cluster=False)
+
+    sums = jax.jit(jax.vmap(sums_of))(jnp.arange(chains))
+    n, unit = J * size, np.sum(inside**2) / 100
+    np.testing.assert_allclose(sums.S[:, 0, 0], 0, atol=1e-9 * n)
+    np.testing.assert_allclose(sums.S[:, 1, 1], unit * J * (size - 1) / n, rtol=1e-2)
+    np.testing.assert_allclose(sums.s[:, 0], 0, atol=1e-9 * n)
+    np.testing.assert_allclose(
+        sums.x_square[:, 1:], np.broadcast_to(np.sum(rows.F**2, axis=1), (chains, 2)), rtol=1e-3
+    )
