@@ -174,6 +174,23 @@ _LATER = {
 """What is imported when it is first used, so that `import jaxmice` is quick."""
 
 
+_MODULES = ("datasets", "errors", "plots", "post")
+
+__all__ = sorted(
+    {*_MODULES, *(name for names in _LATER.values() for name in names)}
+    | {
+        name
+        for name, value in globals().items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("jaxmice.")
+    }
+)
+
+
+def __dir__() -> list[str]:
+    """List what is public."""
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
     if name == "plots":
@@ -182,7 +199,3 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(_import_module(f"jaxmice.{room}"), name)
     raise AttributeError(f"module 'jaxmice' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), "plots", *(name for names in _LATER.values() for name in names)])

@@ -33,6 +33,8 @@ def split_formula(
     left = left.strip()
     if not tilde or not left or not right.strip() or "~" in right:
         raise fail(f"formula {text!r} needs the form 'outcome ~ predictors'")
+    if re.search(r"`\s*1\s*`", text):
+        raise fail(f"formula {text!r}: a column named '1' would be the intercept; rename it")
     if "|" in _without_quotes(left):
         raise fail(f"formula {text!r}: a random part belongs right of the '~'")
     places = _brackets_with_bar(right)

@@ -15,7 +15,8 @@ from jaxmice.engine.precision import resolve
 from jaxmice.errors import DataError, JaxMiceWarning, ModelError, RunError
 from jaxmice.events import EventLog
 from jaxmice.imputed import ImputedData
-from jaxmice.model import ImputationModel, setup
+from jaxmice.model import ImputationModel, Suggestion, setup
+from jaxmice.model.choice import computed_columns
 from jaxmice.model.names import warn
 from jaxmice.run import Run
 from jaxmice.storage import Checkpoint
@@ -37,7 +38,7 @@ def mice(
     cluster: Any = None,
     maxit: int | None = None,
     init: Any = "sample",
-    model: ImputationModel | None = None,
+    model: ImputationModel | Suggestion | None = None,
     seed: Any = None,
     device: Any = None,
     precision: str | None = None,
@@ -126,7 +127,13 @@ def mice(
     """
     m = _count(m, "E09", "m must be a positive integer", 1)
     began = time.perf_counter()
+    if isinstance(model, Suggestion):
+        model = model.model
     if model is not None:
+        if not isinstance(model, ImputationModel):
+            raise ModelError(
+                "E50", f"model= takes what setup() returns, got {type(model).__name__}"
+            )
         given = [data is not None and "data", method is not None and "method"]
         given += [predictor_matrix is not None and "predictor_matrix", *setup_options]
         if clash := [name for name in [*given, cluster is not None and "cluster"] if name]:
@@ -321,7 +328,8 @@ def _warn_of_run(model: ImputationModel, m: int, n_iterations: int, init: Any) -
     if m >= MANY or n_iterations == 0:
         return
     cells = dict(zip(model.frame.columns, model.where[~model.ignore].T, strict=True))
-    heavy = [name for name in model.targets if cells[name].mean() > HEAVY]
+    computed = {*model.passive, *computed_columns(model.method, model.blocks)}
+    heavy = [name for name in model.targets if cells[name].mean() > HEAVY and name not in computed]
     if heavy:
         warn(
             "W33",

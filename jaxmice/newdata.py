@@ -124,8 +124,10 @@ def _as_old(series: pd.Series, column: Column) -> pd.Series:
         raise DataError(CODE, message)
     numeric = pdt.is_numeric_dtype
     if numeric(column.dtype) != numeric(series.dtype) and len(present):
+        if column.dtype.kind == "b" and present.map(lambda x: isinstance(x, bool | np.bool_)).all():
+            return series.astype("boolean")
         message = f"column {column.name!r} is {column.dtype} in the old rows, {series.dtype} in "
-        raise DataError(CODE, f"{message}newdata; convert it")
+        raise DataError(CODE, f"{message}newdata; convert it to {column.dtype}")
     plain_whole = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub"
     if plain_whole and len(present) < len(series):
         return series.astype("boolean" if column.dtype.kind == "b" else np.float64)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from jaxmice.errors import DataError, PoolError
 from jaxmice.imputed import ImputedData
 from jaxmice.mice import mice
-from jaxmice.model import ImputationModel
+from jaxmice.model import ImputationModel, Suggestion
 from jaxmice.pooling import ImputationsNeeded, PooledResults, how_many_imputations, pool
+from jaxmice.wording import is_whole
 
 Numbers = NDArray[np.float64]
 
@@ -78,6 +79,12 @@ def two_stage(
     P. von Hippel, 2020, How many imputations do you need? A two-stage calculation using a
     quadratic rule.
     """
+    if not is_whole(m_pilot, 2):
+        raise DataError("E09", f"m_pilot must be 2 or more, got {m_pilot!r}")
+    if not 0 < cv < np.inf:
+        raise PoolError("E64", f"cv must be positive, got {cv!r}")
+    if isinstance(spec, Suggestion):
+        spec = spec.model
     given = {"model": spec} if isinstance(spec, ImputationModel) else dict(spec)
     imp = mice(data, **(given | {"m": m_pilot} | ({} if seed is None else {"seed": seed})))
     pooled = pool(imp.analyze(analysis, **options))
@@ -137,6 +144,10 @@ def boot_mi(
     P. von Hippel and J. Bartlett, 2021, Maximum likelihood multiple imputation: faster
     imputations and consistent standard errors without posterior draws, section 4.2.
     """
+    if not 0 < level < 1:
+        raise PoolError("E64", f"level must lie between 0 and 1, got {level!r}")
+    if seed is not None and not is_whole(seed):
+        raise PoolError("E64", f"seed must be a whole number from 0 on, got {seed!r}")
     if B < 2:
         raise PoolError("E64", f"boot_mi() needs at least 2 bootstrap samples, got {B}")
     if cluster is not None and cluster not in data:

@@ -1,6 +1,7 @@
 """Runs of `mice` from data frame to completed data."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import jaxmice as jm
 from jaxmice.engine import run as engine_run
-from jaxmice.errors import DataError, JaxMiceWarning, RunError
+from jaxmice.errors import DataError, JaxMiceWarning, ModelError, RunError
 from jaxmice.methods import REGISTRY
 from jaxmice.methods.norm import Norm
 from tests.frames import CLUSTERS, SIZE, two_level
@@ -447,3 +448,37 @@ def test_mice_parameters_that_are_no_numbers_stop_the_run(
         data["y"] = pd.Categorical(cut.where(data["y"].notna()), ordered=True)
     with pytest.raises(RunError, match=r"E31.*'y'.*iteration 1, chain 1.*24 non-finite"):
         impute(data, method=Lost.name)
+
+
+def test_mice_a_pickled_run_goes_on_in_its_precision() -> None:
+    imp = impute(two_level(), method="2l.norm", options=SHORT)
+    again = pickle.loads(pickle.dumps(imp))
+    for one, other in zip(again.continue_run(1), imp.continue_run(1), strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_mice_takes_a_suggestion_for_its_model() -> None:
+    plan = jm.suggest(two_level(), "g", "y ~ x + (1 | g)")
+    one, other = (jm.mice(model=model, m=2, maxit=1, seed=1) for model in (plan, plan.model))
+    pd.testing.assert_frame_equal(one.complete(1), other.complete(1))
+    with pytest.raises(ModelError, match=r"^E50: model= takes what setup\(\) returns, got int"):
+        jm.mice(model=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["2l.pan", "2l.norm", "pmm", "2l.jomo", "2l.2stage.norm"])
+def test_mice_a_column_may_be_computed_after_it_predicts(method: str) -> None:
+    """Before that it is zero throughout, which tells nothing of its coefficient."""
+    data = two_level().assign(mean=np.nan)
+    chosen = {"y": method, "mean": "2l.groupmean"}
+    roles = {"mean": {"x": "random", "w": "none", "y": "none", "z": "none"}}
+    options = None if method == "pmm" else {"y": SHORT["*"]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        imp = impute(data, method=chosen, roles=roles, maxit=2, options=options)
+    assert imp.complete(1).notna().all(axis=None)
+    assert not [w for w in caught if "W33" in str(w.message)]
+
+
+def test_mice_post_processing_of_complete_columns_is_told() -> None:
+    imp = impute(two_level(), post={"x": jm.post.squeeze(0, 1)})
+    assert "post_unused" in set(imp.logged_events["event"])

@@ -273,3 +273,39 @@ def test_what_cannot_be_is_refused() -> None:
     data["school"] = 1
     with pytest.raises(ModelError, match=r"^E23: method '2l.pan' of 'y' needs at least 2 clusters"):
         setup()
+
+
+def level_three(lost: list[str]) -> pd.DataFrame:
+    """Return pupils in classes in schools, with ``w`` of schools and ``kind`` of pupils."""
+    rng = np.random.default_rng(2)
+    school, room = np.repeat(np.arange(8), 12), np.tile(np.repeat(np.arange(3), 4), 8)
+    data = pd.DataFrame({"room": school * 3 + room, "school": school})
+    data["w"], data["y"] = rng.normal(size=8)[school], rng.normal(size=96)
+    kind = pd.Categorical(rng.choice(list("abc"), 96), list("abc"), ordered=True)
+    data["kind"] = kind
+    data["size"] = rng.normal(size=24)[data["room"]]
+    for name in lost:
+        rows = data["room"].isin([0, 7]) if name in ("w", "size") else np.arange(96) % 5 == 0
+        data.loc[rows, name] = np.nan
+    return data
+
+
+@pytest.mark.parametrize("roles", [None, {"w": {"school": "none"}}])
+def test_a_column_of_the_outer_clusters_is_not_drawn_for_the_inner_ones(
+    roles: dict[str, dict[str, str]] | None,
+) -> None:
+    data = level_three(["w"])
+    with pytest.raises(
+        ModelError, match=r"^E13: 'w' is constant in 'school' too.*cluster='school'"
+    ):
+        jm.setup(data, cluster=["room", "school"], roles=roles)
+    outer = jm.mice(data.drop(columns="room"), m=2, cluster="school", maxit=1, seed=1)
+    assert (outer.complete(1).groupby("school")["w"].nunique() == 1).all()
+
+
+def test_defaults_that_take_one_cluster_column_leave_the_outer_one_out() -> None:
+    model = jm.setup(level_three(["kind", "size", "y"]), cluster=["room", "school"])
+    told = {event.dep for event in model.events if event.event == "clusters_left_out"}
+    assert told == {"kind", "size"}
+    matrix = model.predictor_matrix
+    assert matrix.loc[["kind", "size", "y"], "school"].tolist() == [0, 0, -2]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def ampute(
     --------
     >>> import jaxmice as jm
     >>> d = jm.datasets.make_popular(seed=1).complete[["popular", "sex", "texp"]]
-    >>> holes = ampute(d, 0.3, patterns=[[0, 1, 1], [0, 0, 1]], seed=1)
+    >>> holes = jm.ampute(d, 0.3, patterns=[[0, 1, 1], [0, 0, 1]], seed=1)
     >>> holes.amp["texp"].isna().sum().item()
     0
     """
@@ -134,9 +135,7 @@ def ampute(
     plan = _plan(frame, prop, patterns, freq, mech, weights, std, cont, type, odds, by_cases)
     streams = Streams.of(seed)
 
-    def draw(replicates: Sequence[int]) -> Draw:
-        return _draw(plan, streams, replicates)
-
+    draw = partial(_draw, plan, streams)
     first = draw([0])
     warn_flat(first.details["flat"], [f"pattern {k + 1}" for k in range(plan.K)])
     n, names = frame.n, list(frame.columns)

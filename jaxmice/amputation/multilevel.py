@@ -1,6 +1,7 @@
 """Holes in clustered data: layers of whole clusters, then scattered rows."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,11 +104,11 @@ def multilevel_ampute(
     --------
     >>> import jaxmice as jm
     >>> d = jm.datasets.make_popular(J=40, n_j=10, seed=1).complete
-    >>> holes = multilevel_ampute(
+    >>> holes = jm.multilevel_ampute(
     ...     d, "school",
-    ...     sporadic=Sporadic("popular", 0.3, within={"teachpop": 1}, icc=0.2),
-    ...     systematic=Systematic("sex", n_clusters=5),
-    ...     level2=Level2("texp", 0.2),
+    ...     sporadic=jm.Sporadic("popular", 0.3, within={"teachpop": 1}, icc=0.2),
+    ...     systematic=jm.Systematic("sex", n_clusters=5),
+    ...     level2=jm.Level2("texp", 0.2),
     ...     seed=1,
     ... )
     >>> jm.cluster_missing(holes.amp, "school").summary["systematic"]["sex"].item()
@@ -128,12 +129,7 @@ def multilevel_ampute(
     rows = row_layers(frame, scattered, amputed)
     streams = Streams.of(seed)
 
-    def draw(replicates: Sequence[int]) -> Draw:
-        drawn, taken = draw_clusters(whole, streams, replicates, least)
-        out = draw_rows(rows, streams, replicates, holes_in(whole, taken), guard)
-        out.details.update(taken=taken[0], undone=(drawn & ~taken)[0].sum(axis=-1))
-        return out
-
+    draw = partial(_draw, whole, rows, streams, least, guard)
     first = draw([0])
     warn_flat([*whole.flat, *first.details["flat"]], names_of([*layers, *scattered]))
     where = np.zeros((frame.n, len(frame.columns)), dtype=bool)
@@ -162,6 +158,21 @@ def multilevel_ampute(
         _draw=draw,
         _width=len(amputed) + 2,
     )
+
+
+def _draw(
+    whole: ByCluster,
+    rows: ByRow,
+    streams: Streams,
+    least: int,
+    guard: Guard,
+    replicates: Sequence[int],
+) -> Draw:
+    """Draw holes of whole clusters, then scattered ones in what is left."""
+    drawn, taken = draw_clusters(whole, streams, replicates, least)
+    out = draw_rows(rows, streams, replicates, holes_in(whole, taken), guard)
+    out.details.update(taken=taken[0], undone=(drawn & ~taken)[0].sum(axis=-1))
+    return out
 
 
 def _realised(whole: ByCluster, rows: ByRow, first: Draw, labels: pd.Index) -> pd.DataFrame:

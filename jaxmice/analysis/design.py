@@ -1,9 +1,10 @@
 """From data frames and a formula to the arrays of a mixed model."""
 
 import re
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxmice.analysis.formula import CODE, MixedFormula
-from jaxmice.errors import AnalysisError
+from jaxmice.errors import AnalysisError, PoolError
 from jaxmice.pooling import Design
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ def build_design(formula: MixedFormula, filled: Filled, *, binary: bool = False)
         labels=_names(random),
         dropped=dropped,
         between=_constant_within(x[0] if x.ndim == 3 else x, codes),
-        maker=Design(
-            lambda frame: again(fixed, frame).to_numpy(), lambda frame: again(random, frame)
-        ),
+        maker=Design(partial(numbers_again, fixed), partial(again, random)),
     )
 
 
@@ -187,17 +186,33 @@ def again(spec: Any, frame: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    AnalysisError
-        E58, when a column is missing, or a category is new.
+    PoolError
+        E65, when a column is missing, or a category is new.
     """
+    from formulaic.errors import DataMismatchWarning
+
     try:
-        # Without any column of its own a part is constant, but has as many rows.
-        matrix = spec.get_model_matrix(frame, output="pandas", na_action="ignore")
+        with warnings.catch_warnings():
+            # A new category would count as the first one.
+            warnings.simplefilter("error", DataMismatchWarning)
+            # Without any column of its own a part is constant, but has as many rows.
+            matrix = spec.get_model_matrix(frame, output="pandas", na_action="ignore")
     except Exception as error:
-        raise AnalysisError(
-            CODE, f"the formula cannot be evaluated on new data: {error}"
+        raise PoolError(
+            "E65", f"the formula cannot be evaluated on new data: {_reason(error)}"
         ) from error
     return pd.DataFrame(matrix).astype(float)
+
+
+def numbers_again(spec: Any, frame: pd.DataFrame) -> Numbers:
+    """Return what `again` does as an array."""
+    return again(spec, frame).to_numpy()
+
+
+def _reason(error: Exception) -> str:
+    """Return what formulaic says, in one line, without what it advises."""
+    found = re.search(r"categories outside .*?: (\{.*?\})", str(error))
+    return f"unknown categories {found[1]}" if found else str(error).split("\n")[0]
 
 
 def _names(spec: Any) -> tuple[str, ...]:
@@ -247,10 +262,30 @@ def variables(formula: MixedFormula, known: Sequence[str]) -> list[str]:
 
 def _used(part: str, text: str, known: Sequence[str]) -> list[str]:
     """Return the columns of a part of a formula."""
+    # Formulaic takes a quoted name apart at its dots, so it reads a stand-in.
+    quoted = re.findall(r"`([^`]+)`", part)
+    for number, name in enumerate(quoted):
+        part = part.replace(f"`{name}`", f"quoted_name_{number}_")
     needed = {str(name) for name in _compile(part, text).required_variables}
+    needed = {name for name in needed if not name.startswith("quoted_name_")}
     # Names inside transforms that remember something, such as center(x), are not reported.
     words = set(re.findall(r"[^\W\d][\w.]*", part))
-    return sorted(needed | (words & set(known)))
+    return sorted(needed | {name for name in quoted if name in known} | (words & set(known)))
+
+
+def with_quotes(formula: MixedFormula, known: Sequence[str]) -> MixedFormula:
+    """Return the formula with quotes around column names that have dots, as in R."""
+    dotted = sorted((name for name in known if "." in str(name)), key=len, reverse=True)
+    if not dotted:
+        return formula
+    names = "|".join(map(re.escape, dotted))
+    pattern = re.compile(rf"`[^`]*`|'[^']*'|\"[^\"]*\"|(?<![\w.])({names})(?![\w.(])")
+
+    def quote(part: str) -> str:
+        return pattern.sub(lambda found: f"`{found[1]}`" if found[1] else found[0], part)
+
+    parts = {name: quote(getattr(formula, name)) for name in ("outcome", "fixed", "random")}
+    return replace(formula, **parts)
 
 
 def zero_one(column: pd.Series) -> pd.Series:

@@ -1,5 +1,6 @@
 """Formulas of analysis models with a random part."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,6 +52,11 @@ def parse_formula(text: str) -> MixedFormula:
         grouping term that is not one column.
     """
     outcome, fixed, parts = split_formula(text, lambda message: AnalysisError(CODE, message))
+    outcome, fixed = as_python(outcome), as_python(fixed)
+    if re.search(r"(?<![\w.`])\.(?!\w)", fixed):
+        raise AnalysisError(CODE, f"formula {text!r}: '.' is not available; name the columns")
+    if "-" in re.sub(r"\(.*\)|`[^`]*`", "", outcome):
+        raise AnalysisError(CODE, f"formula {text!r}: write the outcome as I({outcome})")
     if len(parts) > 1:
         found = ", ".join(f"({part.effects} | {part.cluster})" for part in parts)
         raise AnalysisError(
@@ -61,4 +67,10 @@ def parse_formula(text: str) -> MixedFormula:
         )
     if not parts:
         return MixedFormula(text, outcome, fixed)
-    return MixedFormula(text, outcome, fixed, parts[0].effects, parts[0].cluster)
+    return MixedFormula(text, outcome, fixed, as_python(parts[0].effects), parts[0].cluster)
+
+
+def as_python(part: str) -> str:
+    """Return a part of a formula with R's ``^`` as ``**``; to Python it is another operator."""
+    quoted = r"`[^`]*`|'[^']*'|\"[^\"]*\""
+    return re.sub(rf"({quoted})|\^", lambda found: found[1] or "**", part)

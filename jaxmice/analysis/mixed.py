@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxmice.analysis.design import Filled, MixedDesign, build_design, variables
+from jaxmice.analysis.design import Filled, MixedDesign, build_design, variables, with_quotes
 from jaxmice.analysis.formula import CODE, MixedFormula, parse_formula
 from jaxmice.engine.precision import precision_scope
 from jaxmice.errors import AnalysisError
@@ -183,8 +183,12 @@ def lmm(formula: str, data: pd.DataFrame, reml: bool = True) -> LmmFit:
     Examples
     --------
     >>> import jaxmice as jm
-    >>> fit = jm.lmm("popular ~ sex + (1 | school)", jm.datasets.popmis())  # doctest: +SKIP
+    >>> fit = jm.lmm("popular ~ sex + (1 | school)", jm.datasets.load_popmis())
+    >>> fit.dropped
+    848
     """
+    if not isinstance(formula, str) or isinstance(data, str):
+        raise AnalysisError(CODE, "lmm() takes the formula first, then the data")
     parsed = parse_formula(formula)
     if not parsed.cluster:
         raise AnalysisError(
@@ -192,6 +196,7 @@ def lmm(formula: str, data: pd.DataFrame, reml: bool = True) -> LmmFit:
         )
     if not isinstance(data, pd.DataFrame):
         raise AnalysisError(CODE, f"data must be a pandas DataFrame, got {type(data).__name__}")
+    parsed = with_quotes(parsed, list(data.columns))
     names = variables(parsed, list(data.columns))
     design = build_design(parsed, Filled(data.loc[:, names], {}, 1))
     fit, stack = fit_design(design, parsed.cluster, reml)

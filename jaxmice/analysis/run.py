@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from jaxmice.analysis.analyses import Analyses
-from jaxmice.analysis.design import Filled, build_design, variables
+from jaxmice.analysis.design import Filled, build_design, variables, with_quotes
 from jaxmice.analysis.formula import CODE, MixedFormula, parse_formula
 from jaxmice.analysis.generalised import fit_generalised_design
 from jaxmice.analysis.likelihood import FunctionLikelihood, GeneralisedLikelihood, MixedLikelihood
@@ -16,7 +16,7 @@ from jaxmice.analysis.mixed import fit_design
 from jaxmice.analysis.single import SingleLevel
 from jaxmice.errors import AnalysisError, DataError, JaxMiceWarning
 from jaxmice.pooling import PooledResults, extract, stack_estimates
-from jaxmice.wording import some, warn_user
+from jaxmice.wording import is_whole, some, warn_user
 
 Model = str | Callable[[Any], Any]
 
@@ -93,6 +93,12 @@ def analyze(
     >>> list(fit.terms)
     ['Intercept', 'popular']
     """
+    if not hasattr(imp, "complete"):
+        raise AnalysisError(
+            "E59",
+            f"analyze() takes imputed data, got {type(imp).__name__}; mice() makes them, and "
+            "complete_case() fits a data frame",
+        )
     for name, value, allowed in (
         ("engine", engine, (None, *MIXED, *SINGLE)),
         ("terms", terms, ("equal", "intersection")),
@@ -102,8 +108,10 @@ def analyze(
         if value not in allowed:
             shown = ", ".join(repr(a) for a in allowed if a is not None)
             raise AnalysisError("E59", f"{name} must be one of {shown}, got {value!r}")
-    if not isinstance(quadrature, int) or quadrature < 1:
+    if not is_whole(quadrature, 1):
         raise AnalysisError("E59", f"quadrature must be a positive integer, got {quadrature!r}")
+    if quadrature > 1 and (engine is None or not engine.startswith("glmm:")):
+        raise AnalysisError("E59", "quadrature is for engines glmm:binomial and glmm:poisson")
     if callable(model):
         if engine is not None:
             raise AnalysisError("E59", "engine is for formulas; a function fits the model itself")
@@ -139,7 +147,7 @@ def check_formula(
     AnalysisError
         E58: no formula, an engine for another kind of formula, or columns not among `columns`.
     """
-    formula = parse_formula(model)
+    formula = with_quotes(parse_formula(model), columns)
     engine = engine or ("lmm" if formula.cluster else "ols")
     if (engine in MIXED) != bool(formula.cluster):
         raise AnalysisError(
@@ -147,8 +155,7 @@ def check_formula(
             f"formula {model!r} has {'a' if formula.cluster else 'no'} random part, which "
             f"does not fit engine {engine!r}",
         )
-    if formula.cluster:
-        variables(formula, columns)
+    variables(formula, columns)
     return formula, engine
 
 
@@ -274,9 +281,12 @@ def _run(
         fits.append(fit)
     if failures:
         first = next(iter(failures.values()))
+        if isinstance(model, SingleLevel) and isinstance(first, AnalysisError):
+            raise first
         reason = f"{type(first).__name__}: {first}"
         if on_error == "raise" or len(numbers) < 2:
-            advice = "" if on_error == "drop" else "; on_error='drop' goes on with the others"
+            drops = on_error == "drop" or len(failures) == imp.m
+            advice = "" if drops else "; on_error='drop' goes on with the others"
             raise AnalysisError(
                 "E41", f"analysis failed in imputations {list(failures)}: {reason}{advice}"
             ) from first

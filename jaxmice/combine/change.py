@@ -16,7 +16,10 @@ from jaxmice.imputed import ImputedData
 
 def filter_rows(imp: ImputedData, rows: Any) -> ImputedData:
     """Keep some rows; see `ImputedData.filter`."""
-    mask = imp.data.eval(rows) if isinstance(rows, str) else rows
+    try:
+        mask = imp.data.eval(rows) if isinstance(rows, str) else rows
+    except Exception as error:  # whatever pandas raises of a condition
+        raise DataError("E54", f"filter: {rows!r} cannot be read: {error}") from error
     mask = in_row_order(mask, imp.data.index, "E54", "filter: the condition")
     mask = pd.Series(np.asarray(mask)).fillna(False)
     if len(mask) != len(imp.data) or not pdt.is_bool_dtype(mask.infer_objects().dtype):

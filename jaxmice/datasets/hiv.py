@@ -109,7 +109,8 @@ def make_hiv(
 
     Examples
     --------
-    >>> make_hiv(n_j=30, seed=1).complete.shape
+    >>> import jaxmice as jm
+    >>> jm.datasets.make_hiv(n_j=30, seed=1).complete.shape
     (270, 6)
     """
     sizes = _sizes(len(REGIONS), REGIONS if n_j is None else n_j)

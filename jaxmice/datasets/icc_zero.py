@@ -46,7 +46,8 @@ def make_icc_zero(J: int = 40, n_j: int = 25, *, seed: int) -> SimulatedData:
 
     Examples
     --------
-    >>> make_icc_zero(J=10, n_j=5, seed=1).complete.shape
+    >>> import jaxmice as jm
+    >>> jm.datasets.make_icc_zero(J=10, n_j=5, seed=1).complete.shape
     (50, 4)
     """
     sizes = _sizes(J, n_j)

@@ -157,7 +157,8 @@ def make_impact(
 
     Examples
     --------
-    >>> make_impact(n_j=30, seed=1).complete.shape
+    >>> import jaxmice as jm
+    >>> jm.datasets.make_impact(n_j=30, seed=1).complete.shape
     (450, 11)
     """
     sizes = _sizes(n_j)

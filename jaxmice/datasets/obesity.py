@@ -112,7 +112,8 @@ def make_obesity(
 
     Examples
     --------
-    >>> make_obesity(n_j=30, seed=1).complete.shape
+    >>> import jaxmice as jm
+    >>> jm.datasets.make_obesity(n_j=30, seed=1).complete.shape
     (150, 8)
     """
     sizes = _sizes(len(CLUSTERS), CLUSTERS if n_j is None else n_j)

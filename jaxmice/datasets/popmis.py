@@ -42,7 +42,8 @@ def load_popmis(complete: bool = False) -> pd.DataFrame:
 
     Examples
     --------
-    >>> load_popmis().shape
+    >>> import jaxmice as jm
+    >>> jm.datasets.load_popmis().shape
     (2000, 7)
     """
     if complete:

@@ -118,7 +118,8 @@ def make_popular(
 
     Examples
     --------
-    >>> make_popular(J=10, n_j=5, seed=1).complete.shape
+    >>> import jaxmice as jm
+    >>> jm.datasets.make_popular(J=10, n_j=5, seed=1).complete.shape
     (50, 6)
     """
     sizes = _sizes(J, n_j)

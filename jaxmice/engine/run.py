@@ -1,6 +1,5 @@
 """The chained-equations loop: iterations and blocks in plain Python."""
 
-import copy
 import os
 import signal
 import threading
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmice.engine import compiling, streams
-from jaxmice.engine.precision import default_device, platform, precision_scope
+from jaxmice.engine.precision import default_device, platform, precision_scope, resolve
 from jaxmice.engine.problem import Problem, Step
 from jaxmice.engine.visit import Trace, blank_state, signature
 from jaxmice.errors import RunError
@@ -89,7 +88,7 @@ class Session:
         self.seconds = 0.0
         self.traces: list[dict[str, dict[str, np.ndarray]]] = []
         with self._scope():
-            self.problem = _place(problem)
+            self.problem = _move(problem, jax.device_put)
             self._roots = streams.root_keys(seed, problem.n_replications)
             if problem.same_streams:
                 self._roots = np.broadcast_to(self._roots[0], self._roots.shape)
@@ -110,6 +109,20 @@ class Session:
             Chunk(part, min(size, int(keep)))
             for part, keep in zip(np.split(filled, n_chunks), wanted, strict=True)
         ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes with NumPy's arrays: JAX's would be read in its own precision."""
+        chunks = [Chunk(**_to_numpy(vars(chunk))) for chunk in self._chunks]
+        problem = _move(self.problem, _to_numpy)
+        device = self.device and self.device.platform
+        return vars(self) | {"problem": problem, "_chunks": chunks, "device": device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Place what `__getstate__` returned."""
+        vars(self).update(state)
+        self.device = state["device"] and resolve(state["device"], self.precision)[0]
+        with self._scope():
+            self.problem = _move(self.problem, jax.device_put)
 
     def _scope(self) -> Any:
         return precision_scope(self.precision, self.device)
@@ -496,7 +509,8 @@ class Session:
 
     def copy(self, events: EventLog) -> "Session":
         """Return a session that can be advanced without touching this one."""
-        twin = copy.copy(self)
+        twin = object.__new__(Session)
+        vars(twin).update(vars(self))
         twin.events = events
         twin.traces = list(self.traces)
         with self._scope():
@@ -553,11 +567,17 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _place(problem: Problem) -> Problem:
-    """Move the arrays of a problem to the device, in the precision of the scope."""
+def _to_numpy(tree: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, tree
+    )
+
+
+def _move(problem: Problem, move: Callable[[Any], Any]) -> Problem:
+    """Move the arrays of a problem, to the device in the precision of the scope or from it."""
     # In one call: a call for each of some thirty small arrays costs milliseconds.
     between = problem.between
-    data, specs, start, values, processors = jax.device_put(
+    data, specs, start, values, processors = move(
         (
             problem.data,
             [step.spec for step in problem.steps],

@@ -353,7 +353,9 @@ def start_columns(
         uniform = jnp.where(data.level2[at][:, None, None], by_cluster, uniform)
 
         def fill(y: Array, seen: Array, may_give: Array, u: Array) -> Array:
-            return jnp.where(seen, y, resample(u, jnp.ravel(y), may_give))
+            # A column that is computed may show no value yet.
+            drawn = jnp.where(jnp.any(may_give), resample(u, jnp.ravel(y), may_give), 0)
+            return jnp.where(seen, y, drawn)
 
         seen = data.seen[at]
         may_give = (seen & data.used).reshape(len(carried), -1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from jaxmice.combine import as_imputed, from_list
@@ -70,6 +71,10 @@ def to_csv(imp: "ImputedData", path: Any, action: str = "long") -> None:
         cannot be written.
     """
     frame = imp.complete(action, include=action == "long")
+    if ".id" in frame and not imp.data.index.is_unique:
+        # Repeated labels tell no row from another.
+        copies = len(frame) // len(imp.data)
+        frame[".id"] = np.tile(np.arange(len(imp.data)), copies)
     for name in frame.columns[frame.dtypes.map(pd.api.types.is_bool_dtype)]:
         frame[name] = frame[name].map({True: "TRUE", False: "FALSE"})
     taken = [str(c) for c in frame.select_dtypes(exclude="number") if (frame[c] == MISSING).any()]

@@ -59,12 +59,13 @@ def in_row_order(values: Any, index: pd.Index, code: str, what: str) -> Any:
     )
 
 
-def check_shape(data: pd.DataFrame, events: EventLog) -> None:
+def check_shape(data: pd.DataFrame, least_rows: int, events: EventLog) -> None:
     """Check size and labels, and note an index that does not identify rows."""
     complaints: list[tuple[str, str]] = []
     n, p = data.shape
-    if n < 2 or p < 2:
-        complaints.append(("E02", f"data has {n} rows and {p} columns; need at least 2 of each"))
+    if n < least_rows or p < 2:
+        need = "2 of each" if least_rows == 2 else "1 row and 2 columns"
+        complaints.append(("E02", f"data has {n} rows and {p} columns; need at least {need}"))
     if not data.columns.is_unique:
         names = data.columns[data.columns.duplicated()].unique().tolist()
         complaints.append(("E03", f"duplicate column names: {some(names)}; rename them"))

@@ -25,12 +25,15 @@ def check_target(column: Column) -> None:
     if column.kind == "time":
         raise DataError(
             "E07",
-            f"column {column.name!r} is a date; convert it to a number before imputing it, "
-            f"or give it the method '' and no role: roles={{'*': {{{column.name!r}: 'none'}}}}",
+            f"column {column.name!r} is a date or duration; convert it to a number before "
+            "imputing it, or give it the method '' and no role: "
+            f"roles={{'*': {{{column.name!r}: 'none'}}}}",
         )
     if column.kind == "id":
         raise ModelError(
-            "E22", f"column {column.name!r} is an id and cannot be imputed; give it the method ''"
+            "E22",
+            f"column {column.name!r} is text with many distinct values, as an id has, and is not "
+            "imputed; make it categories or raise max_categories=, or give it the method ''",
         )
 
 

@@ -32,6 +32,7 @@ def encode(
     missing_cluster: str = "error",
     relabel_nested: bool | None = None,
     columns: Sequence[str] | None = None,
+    least_rows: int = 2,
     events: EventLog,
 ) -> Frame:
     """Code every column of a data frame and find its level.
@@ -53,6 +54,8 @@ def encode(
         ``"drop"``, which takes no part but stays in the data.
     columns
         Labels for the columns of an array.
+    least_rows
+        Rows below which there is nothing to learn from (E02).
     events
         Log to which automatic decisions are added.
 
@@ -75,7 +78,7 @@ def encode(
         clusters), W09 (almost constant inside clusters).
     """
     frame = as_frame(data, columns)
-    check_shape(frame, events)
+    check_shape(frame, least_rows, events)
     names = cluster_names(cluster, frame)
     clusters: Clusters | None = None
     notes: list[str] = []

@@ -199,7 +199,8 @@ def summarise_variances(sums: Sums) -> Sums:
     used = jnp.diagonal(sums.root).T > 0
     df = jnp.maximum(sums.n - jnp.sum(used, axis=0), 0)
     # What columns that are constant inside clusters leave over without a random intercept.
-    gram = jnp.sum(sums.S, axis=-1) + jnp.diag(jnp.where(sums.x_live[q:], sums.penalty[q:], 1))
+    told = sums.x_live[q:] & (sums.x_square[q:] > 0)
+    gram = jnp.sum(sums.S, axis=-1) + jnp.diag(jnp.where(told, sums.penalty[q:], 1))
     gram = gram + jnp.diag(jnp.full(len(gram), jnp.finfo(gram.dtype).tiny ** 0.5))
     lower, half = eliminate(gram, jnp.sum(sums.s, axis=-1)[:, None], loop=True)
     beta_f = solve_lower_transposed(lower, half, loop=True)[:, 0]

@@ -34,8 +34,9 @@ def md_pairs(data: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     Examples
     --------
+    >>> import jaxmice as jm
     >>> d = pd.DataFrame({"a": [1, 2, 3], "b": [1, None, None]})
-    >>> int(md_pairs(d)["rm"].loc["a", "b"])
+    >>> int(jm.md_pairs(d)["rm"].loc["a", "b"])
     2
     """
     frame = look(data)
@@ -85,8 +86,9 @@ def flux(data: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import jaxmice as jm
     >>> d = pd.DataFrame({"a": [1, 2, 3, 4], "b": [1, None, None, 4]})
-    >>> flux(d)[["pobs", "influx", "outflux"]].round(2).to_numpy().tolist()
+    >>> jm.flux(d)[["pobs", "influx", "outflux"]].round(2).to_numpy().tolist()
     [[1.0, 0.0, 1.0], [0.5, 0.33, 0.0]]
     """
     frame = look(data, by)

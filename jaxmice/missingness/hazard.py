@@ -38,7 +38,8 @@ def nelson_aalen(time: ArrayLike, event: ArrayLike) -> pd.Series:
 
     Examples
     --------
-    >>> nelson_aalen([1, 2, 2, 3], [1, 1, 0, 1]).round(3).tolist()
+    >>> import jaxmice as jm
+    >>> jm.nelson_aalen([1, 2, 2, 3], [1, 1, 0, 1]).round(3).tolist()
     [0.25, 0.583, 0.583, 1.583]
     """
     index = time.index if isinstance(time, pd.Series) else None

@@ -83,7 +83,8 @@ def is_monotone(data: pd.DataFrame) -> bool:
 
     Examples
     --------
-    >>> is_monotone(pd.DataFrame({"a": [1, None, 3], "b": [1, 2, 3], "c": [None, None, 3]}))
+    >>> import jaxmice as jm
+    >>> jm.is_monotone(pd.DataFrame({"a": [1, None, 3], "b": [1, 2, 3], "c": [None, None, 3]}))
     True
     """
     missing = np.column_stack([column.missing for column in look(data).columns.values()])

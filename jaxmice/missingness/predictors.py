@@ -59,7 +59,7 @@ def missingness_table(data: pd.DataFrame, target: str, cluster: str | None = Non
     --------
     >>> import jaxmice as jm
     >>> d = jm.datasets.load_popmis()[["school", "popular", "texp"]]
-    >>> table = missingness_table(d, "popular", "school")
+    >>> table = jm.missingness_table(d, "popular", "school")
     >>> bool(table["smd_within"].isna().item())
     True
     """

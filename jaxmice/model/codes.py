@@ -87,6 +87,8 @@ def _check_cluster(row: Row, frame: Frame, complaints: Complaints) -> None:
             f"{some(known)}",
         )
         return
+    if method.needs_cluster and method.levels == {2} and _is_outer(row, frame, complaints):
+        return
     for place, own in enumerate((clusters, *clusters.further)):
         _check_cluster_code(row, names.index(own.name), own, place == 0, complaints)
     if method.needs_cluster and not method.several_clusters and len(marked) > 1:
@@ -99,6 +101,30 @@ def _check_cluster(row: Row, frame: Frame, complaints: Complaints) -> None:
         )
 
 
+OUTER_SHOWN = 3
+"""Clusters with several inner ones inside which a column must be constant to belong to them."""
+
+
+def _is_outer(row: Row, frame: Frame, complaints: Complaints) -> bool:
+    """Refuse a target that belongs to a further cluster column: inner clusters would differ."""
+    clusters, column = frame.clusters, frame.columns[row.target]
+    for outer in clusters.further if clusters else ():
+        assert clusters is not None
+        seen = ~column.missing
+        pairs = np.unique(np.stack([outer.codes[seen], clusters.codes[seen]]), axis=1)
+        several = np.bincount(pairs[0], minlength=outer.J) > 1
+        low, high = Groups(outer).ranges(column.values, seen)
+        if several.sum() >= OUTER_SHOWN and not (high > low)[several].any():
+            complaints.add(
+                "E13",
+                f"{row.target!r} is constant in {outer.name!r} too, and would be drawn for every "
+                f"{clusters.name!r}; impute it with cluster={outer.name!r}, or give it the "
+                "method ''",
+            )
+            return True
+    return False
+
+
 def _check_cluster_code(
     row: Row, place: int, clusters: Clusters, first: bool, complaints: Complaints
 ) -> None:
@@ -108,8 +134,8 @@ def _check_cluster_code(
         if first and code != -2:
             complaints.add(
                 "E23",
-                f"row {row.block!r}: exactly one cluster (-2) needed, found 0; give {cluster!r} "
-                f"the role 'cluster' (code -2), it has code {code}",
+                f"row {row.block!r}: exactly one cluster (-2) needed, and the first, {cluster!r}, "
+                f"has code {code}; give it the role 'cluster' (code -2)",
             )
         elif code not in (0, -2):
             complaints.add(

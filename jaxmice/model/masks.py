@@ -118,6 +118,8 @@ def compile_ignore(ignore: Any, frame: Frame, groups: Groups | None) -> np.ndarr
         mask = values.astype(bool, copy=True)
         left = ~mask if groups is None else ~mask & groups.member
         clusters = None if groups is None else int((groups.count(left) > 0).sum())
+        if not left.any():
+            raise DataError("E46", "ignore leaves no row to estimate from")
         if left.sum() < 10 or (clusters is not None and clusters < 2):
             inside = "" if clusters is None else f" in {clusters} clusters"
             warn(

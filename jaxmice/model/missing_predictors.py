@@ -59,7 +59,8 @@ def check_missing_predictors(
             else:
                 complaints.add(
                     "E19",
-                    f"{name!r} stays missing (method '', where=False or no visit) but predicts "
+                    f"{name!r} stays missing (method '', where=False, in no block, or no visit) "
+                    "but predicts "
                     f"{row.target!r}; impute it, give it code 0, or set "
                     "on_missing_predictor='drop'",
                 )

@@ -206,7 +206,7 @@ class ImputationModel:
             )
         return rows + [(name, text, "", "", "", "") for name, text in self.passive.items()]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         header = ("target", "method", "cluster", "random", "fixed", "means")
         rows = [header, *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(header))]

@@ -13,6 +13,7 @@ from jaxmice.methods import Method
 from jaxmice.model.blocks import Blocks
 from jaxmice.model.groups import Groups
 from jaxmice.model.names import check_names
+from jaxmice.wording import some
 
 
 def default_code(method: type[Method], between: bool) -> int:
@@ -60,6 +61,37 @@ def default_matrix(
             between = multilevel and first and level[name] == 1
             out[i, j] = (3 if between else 1) if method is None else default_code(method, between)
     return pd.DataFrame(out, index=pd.Index(list(blocks)), columns=pd.Index(names))
+
+
+def leave_outer_clusters(
+    matrix: pd.DataFrame,
+    frame: Frame,
+    classes: Mapping[str, type[Method]],
+    events: EventLog,
+) -> pd.DataFrame:
+    """Return codes in which default methods name the first of several cluster columns only.
+
+    Parameters
+    ----------
+    matrix
+        Default codes.
+    classes
+        Methods by block that nobody asked for; event ``clusters_left_out`` for those that take
+        one cluster column.
+    """
+    outer = [own.name for own in frame.clusters.further] if frame.clusters else []
+    matrix = matrix.copy()
+    for block, method in classes.items():
+        if not outer or method.several_clusters or not method.needs_cluster:
+            continue
+        matrix.loc[block, outer] = 0
+        events.add(
+            "clusters_left_out",
+            f"{method.name!r} takes one cluster column: {some(outer)} not used for {block!r}",
+            dep=block,
+            meth=method.name,
+        )
+    return matrix
 
 
 def user_matrix(matrix: Any, blocks: Blocks, columns: Sequence[str]) -> pd.DataFrame:
@@ -162,5 +194,9 @@ def log_ids(ids: Mapping[str, str], frame: Frame, events: EventLog) -> None:
             continue
         left = f"{int(column.missing.sum())} cells of {name!r} stay missing: it is {reason}"
         numbers = pd.to_numeric(frame.data[name].dropna(), errors="coerce").notna().all()
-        hint = "; it holds numbers as text, turn it into numbers by pd.to_numeric"
-        events.add("left_missing", left + (hint if numbers else ""), dep=name)
+        hint = (
+            "it holds numbers as text, turn it into numbers by pd.to_numeric"
+            if numbers
+            else "make it categories or raise max_categories= to impute it"
+        )
+        events.add("left_missing", f"{left}; {hint}", dep=name)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmice.errors import ModelError
+from jaxmice.events import EventLog
 from jaxmice.frame import Column, Frame
 from jaxmice.methods import Method
 from jaxmice.methods._mnar import Shifted
@@ -75,6 +76,7 @@ def compile_post(
     passive: Sequence[str],
     groups: Groups | None,
     ignore: np.ndarray,
+    events: EventLog,
 ) -> dict[str, Processing]:
     """Check post-processors and fill in what depends on the data.
 
@@ -83,7 +85,8 @@ def compile_post(
     post
         By column one processor, a function of values and columns, or a list of these.
     methods
-        For every imputed column its methods; others have nothing to process.
+        For every imputed column its methods; others have nothing to process (event
+        ``post_unused``).
     passive
         Columns that are computed.
 
@@ -103,6 +106,8 @@ def compile_post(
         if target in passive:
             raise ModelError(CODE, f"post: {target!r} is computed; change its rule instead")
         if target not in methods:
+            message = f"post: {target!r} has no imputed cells"
+            events.add("post_unused", message, dep=target)
             continue
         steps = list(given) if isinstance(given, list | tuple) else [given]
         compiler = _Compiler(target, frame, groups, ignore, methods[target])

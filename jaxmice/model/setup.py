@@ -42,7 +42,12 @@ from jaxmice.model.passive import (
     remove_circular,
     split_rules,
 )
-from jaxmice.model.predictor_matrix import default_matrix, find_ids, log_ids
+from jaxmice.model.predictor_matrix import (
+    default_matrix,
+    find_ids,
+    leave_outer_clusters,
+    log_ids,
+)
 from jaxmice.model.processing import compile_post, stated_shifts
 from jaxmice.model.screening import check_clusters
 from jaxmice.model.terms import slope_terms
@@ -185,7 +190,17 @@ def setup(
         on_missing_predictor=(on_missing_predictor, ("error", "drop")),
         group_mean=(group_mean, ("manifest", "leave_one_out")),
         screen=(screen, ("on", "off")),
+        deductive=(deductive, (True, False)),
+        standardize=(standardize, (True, False)),
+        group_center=(group_center, (True, False)),
+        keep_near_perfect=(keep_near_perfect, (True, False)),
+        relabel_nested=(relabel_nested, (None, True, False)),
     )
+    by_column: dict[str, Any] = {"levels": levels, "options": options}
+    for name, value in by_column.items():
+        if not isinstance(value, Mapping | None):
+            kind = type(value).__name__
+            raise ModelError("E51", f"{name} must be a dict by column, got {kind}")
     events = EventLog()
     frame = encode(
         data,
@@ -194,6 +209,7 @@ def setup(
         max_categories=max_categories,
         missing_cluster=missing_cluster,
         relabel_nested=relabel_nested,
+        least_rows=1 if isinstance(where, str) and where == "none" else 2,
         events=events,
     )
     original, missing = frame.data, _missing(frame)
@@ -252,11 +268,16 @@ def setup(
 
     ids = find_ids(frame, groups, multilevel)
     base = default_matrix(given_columns(frame, own), compiled, classes, list(ids), multilevel)
+    unasked = {block: method for block, method in classes.items() if block not in named}
+    base = leave_outer_clusters(base, frame, unasked, events)
     matrix, explicit = merge_codes(base, compiled, predictor_matrix, roles)
     replaced = [block for block in written if explicit.loc[block].any()]
     matrix, explicit = lay_formulas(matrix, explicit, written, frame, classes, replaced, events)
     used = {n for n, codes in matrix.items() if np.any(codes.to_numpy())}
-    log_ids({n: r for n, r in ids.items() if classes and n not in used}, frame, events)
+    told = {n: r for n, r in ids.items() if n not in used}
+    if not classes:
+        told = {n: r for n, r in told.items() if frame.columns[n].missing.any()}
+    log_ids(told, frame, events)
     rows = make_rows(frame, classes, compiled, members, matrix, explicit)
     remove_circular(rows, rules, names, events)
     opts = with_formulas(options or {}, written)
@@ -330,16 +351,23 @@ def setup(
         visits=tuple(visits),
         rules=rules,
         post=compile_post(
-            stated_shifts(post, rows, methods), frame, by_target, list(given), groups, ignored
+            stated_shifts(post, rows, methods),
+            frame,
+            by_target,
+            list(given),
+            groups,
+            ignored,
+            events,
         ),
         arguments=arguments,
     )
 
 
-def _check_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
+def _check_choices(**choices: tuple[Any, tuple[Any, ...]]) -> None:
     for argument, (value, known) in choices.items():
-        if value not in known:
-            hint = meant(value, known)
+        value = bool(value) if isinstance(value, np.bool_) else value
+        if not any(value is one or (isinstance(one, str) and value == one) for one in known):
+            hint = meant(value, [one for one in known if isinstance(one, str)])
             message = f"{argument} must be one of {some(known)}, got {value!r}"
             raise ModelError("E51", f"{message}; {hint}" if hint else message)
 

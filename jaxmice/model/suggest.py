@@ -16,7 +16,7 @@ from jaxmice.model.setup import setup
 from jaxmice.model.suggest_rows import Helper
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Suggestion:
     """An imputation model made from an analysis model, with the reasons.
 
@@ -81,7 +81,7 @@ class Suggestion:
             lines.append(f"    {name}={shown},")
         return "\n".join(["imp = jm.mice(", "    data,", "    m=20,", *lines, ")"])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         frame, own = self.model.frame, self.model.original
         clusters = f" in {frame.clusters.J} clusters" if frame.clusters else ""
         lines = [

@@ -14,7 +14,7 @@ NEEDED = ["term", "estimate", "conf.low", "conf.high"]
 
 
 def plot_estimates(
-    results: Mapping[str, Any],
+    results: Any,
     terms: Sequence[str] | None = None,
     *,
     reference: pd.DataFrame | None = None,
@@ -25,8 +25,9 @@ def plot_estimates(
     Parameters
     ----------
     results
-        Strategy -> table with the columns term, estimate, conf.low and conf.high, or
-        anything whose method ``summary()`` returns one, such as pooled results.
+        One result, or several by name (strategy -> result): a table with the columns term,
+        estimate, conf.low and conf.high, or anything whose method ``summary()`` returns one,
+        such as pooled results.
     terms
         Terms to draw; by default those of the first strategy.
     reference
@@ -46,6 +47,10 @@ def plot_estimates(
         No results, a table that lacks one of the four columns, or a strategy without
         one of the terms.
     """
+    if hasattr(results, "summary") or isinstance(results, pd.DataFrame):
+        results = {"": results}
+    if not isinstance(results, Mapping):
+        raise ValueError(f"plot_estimates takes results by name, got {type(results).__name__}")
     if not results:
         raise ValueError("plot_estimates needs at least one strategy")
     tables = {name: _table(name, result) for name, result in results.items()}
@@ -81,6 +86,7 @@ def plot_estimates(
 
 
 def _table(name: str, result: Any) -> pd.DataFrame:
+    result = result.pool() if callable(getattr(result, "pool", None)) else result
     table = result.summary() if callable(getattr(result, "summary", None)) else result
     absent = [column for column in NEEDED if column not in getattr(table, "columns", ())]
     if absent:

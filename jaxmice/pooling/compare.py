@@ -137,13 +137,14 @@ def anova(*models: Any, method: str | None = None, **options: Any) -> pd.DataFra
         repeatable = all(getattr(model, "likelihood", None) is not None for model in models)
         method = "D4" if repeatable else "D2"
         options = ({} if repeatable else {"use": "likelihood"}) | options
-    ordered = sorted(models, key=lambda model: _size(as_stack(model)))
+    names = [getattr(model, "model", f"model {i}") for i, model in enumerate(models, 1)]
+    ordered = sorted(zip(models, names, strict=True), key=lambda pair: _size(as_stack(pair[0])))
     rows = []
-    for null, full in itertools.pairwise(ordered):
+    for (null, null_name), (full, full_name) in itertools.pairwise(ordered):
         row = compare_models(full, null, method, **options)
         row.insert(0, "method", method)
-        for name, model in (("null", null), ("full", full)):
-            row.insert(0, name, getattr(model, "model", f"model {models.index(model) + 1}"))
+        row.insert(0, "null", null_name)
+        row.insert(0, "full", full_name)
         rows.append(row)
     return pd.concat(rows, ignore_index=True)
 

@@ -142,7 +142,7 @@ def _dfcom(stack: Stack, dfcom: float | str | Mapping[str, float] | None) -> NDA
         unknown = [term for term in stack.terms if term not in dfcom]
         if unknown:
             raise PoolError("E64", f"dfcom has no value for {', '.join(unknown)}")
-        return np.array([float(dfcom[term]) for term in stack.terms])
+        return np.array([_positive(dfcom[term]) for term in stack.terms])
     if dfcom == "inf":
         return np.full(k, np.inf)
     if dfcom == "between_within":
@@ -153,7 +153,13 @@ def _dfcom(stack: Stack, dfcom: float | str | Mapping[str, float] | None) -> NDA
             f"unknown dfcom {dfcom!r}; use 'residual', 'between_within', 'inf', a number or a "
             "mapping from terms to numbers",
         )
-    return np.full(k, float(dfcom))
+    return np.full(k, _positive(dfcom))
+
+
+def _positive(dfcom: Any) -> float:
+    if isinstance(dfcom, bool) or not isinstance(dfcom, (int, float, np.number)) or not dfcom > 0:
+        raise PoolError("E64", f"dfcom must be positive, or one of its names, got {dfcom!r}")
+    return float(dfcom)
 
 
 def _between_within(stack: Stack) -> NDArray[np.float64]:

@@ -148,6 +148,8 @@ def pool_scalar(
         raise PoolError("E64", f"unknown rule {rule!r}; available: {', '.join(RULES)}")
     m = q.shape[0]
     complete = np.broadcast_to(np.asarray(dfcom, dtype=np.float64), q.shape[1:])
+    if np.any(complete <= 0):
+        raise PoolError("E64", f"dfcom must be positive, got {float(complete.min()):g}")
     estimate, ubar = q.mean(axis=0), u.mean(axis=0)
     if m == 1:
         warn_user(

@@ -465,7 +465,8 @@ def draw_beta(
     share = prior.penalty / square * jnp.diagonal(matrix).reshape(p, r)
     ridge = jnp.minimum(prior.penalty * _typical(precision, sums), share)
     weight = ridge + prior.beta_precision
-    matrix = matrix + jnp.diag(jnp.where(live, jnp.ravel(weight), 1))
+    told = (sums.x_square > 0)[:, None] | (prior.beta_precision > 0)
+    matrix = matrix + jnp.diag(jnp.where(live & jnp.ravel(told), jnp.ravel(weight), 1))
     shift = both[:-1, -1].reshape(p, r).at[q:].add(left) - weight * residuals.beta
     drawn = draw_normal(z, matrix, jnp.ravel(shift)).reshape(p, r)
     return jnp.where(sums.x_live[:, None], residuals.beta + drawn, 0)

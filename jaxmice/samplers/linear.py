@@ -73,7 +73,8 @@ class _Fit(NamedTuple):
 def _least_squares(sums: Sums) -> _Fit:
     q = sums.z_live.shape[0]
     f_live = sums.x_live[q:]
-    gram = sums.S + jnp.diag(jnp.where(f_live, sums.penalty[q:], 1))
+    told = f_live & (sums.x_square[q:] > 0)
+    gram = sums.S + jnp.diag(jnp.where(told, sums.penalty[q:], 1))
     lower, half = eliminate(gram, sums.s[:, None], loop=True)
     absorbed = jnp.sum((sums.n > 0) & sums.cluster_live) if q else 0
     beta = solve_lower_transposed(lower, half, loop=True)[:, 0]

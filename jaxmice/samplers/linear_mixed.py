@@ -279,7 +279,9 @@ def beta_equations(
     # rows would pull it to zero.
     share = sums.penalty / jnp.where(sums.x_square > 0, sums.x_square, 1)
     ridge = jnp.minimum(sums.penalty * typical, share * jnp.diagonal(precision))
-    extra = jnp.where(sums.x_live, ridge + prior.beta_precision, 1)
+    # A column that is zero in all rows, such as one not computed yet, tells nothing.
+    told = sums.x_live & ((sums.x_square > 0) | (prior.beta_precision > 0))
+    extra = jnp.where(told, ridge + prior.beta_precision, 1)
     shift = both[:-1, -1].at[q:].add(s)
     if sums.centre is not None:
         shift = shift + ridge * sums.centre

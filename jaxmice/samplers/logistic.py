@@ -58,7 +58,9 @@ def make_design(target: Target, n_categories: int, present: Bool[Array, " c"]) -
         X=jnp.concatenate([X.reshape(f, -1), jnp.where(live[:, None], added, 0)], axis=1),
         weight=jnp.concatenate([member.reshape(n_categories, -1), share], axis=1).astype(X.dtype),
         live=live,
-        penalty=jnp.where(is_intercept & live, 0, ridge_of(X.dtype) * square),
+        penalty=jnp.where(
+            is_intercept & live, 0, jnp.where(square > 0, ridge_of(X.dtype) * square, 1)
+        ),
     )
 
 

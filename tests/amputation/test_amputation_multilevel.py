@@ -1,4 +1,5 @@
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 import jaxmice as jm
-from jaxmice.amputation import Level2, Sporadic, Systematic, multilevel_ampute, result
+from jaxmice.amputation import Level2, Sporadic, Systematic, ampute, multilevel_ampute, result
 from jaxmice.errors import AmputeError, DataError, JaxMiceWarning
 from tests.statistics import FALSE_ALARM_RATE
 
@@ -435,3 +436,12 @@ def test_real_studies_with_a_mechanism_of_their_own() -> None:
     assert (
         made.where["langPOST"].groupby(schools["schoolNR"]).apply(lambda x: (~x).sum()).min() >= 2
     )
+
+
+def test_holes_can_be_pickled() -> None:
+    for holes in (
+        ampute(make(), 0.3, seed=1),
+        multilevel_ampute(make(), "g", sporadic=Sporadic("y", 0.3), seed=1),
+    ):
+        again = pickle.loads(pickle.dumps(holes))
+        np.testing.assert_array_equal(again.replicates(3), holes.replicates(3))

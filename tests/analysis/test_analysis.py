@@ -1,5 +1,6 @@
 """Formulas, the built-in mixed model on data frames, and analyses of imputed data."""
 
+import pickle
 import warnings
 from importlib import resources
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import jaxmice as jm
 from jaxmice.analysis import Analyses, analyze, lmm
 from jaxmice.analysis.formula import parse_formula
-from jaxmice.errors import AnalysisError, JaxMiceWarning
+from jaxmice.errors import AnalysisError, JaxMiceWarning, PoolError
 from jaxmice.pooling import pool
 from tests.frames import two_level
 
@@ -257,3 +258,74 @@ def test_a_slope_that_varies_in_the_analysis_only_is_told() -> None:
     # Of the clusters that the analysis has; nothing is said of a complete outcome.
     assert len(complaints(text, method="norm")) == 1
     assert complaints("z ~ w + (1 + w | g)", **call) == []
+
+
+def test_models_that_differ_in_their_random_part_only(imputed: Imputed) -> None:
+    """The dataclasses have equal terms, so nothing may compare them."""
+    small = analyze(imputed, "popular ~ sex + (1 | school)", reml=False)
+    large = analyze(imputed, "popular ~ sex + (1 + sex | school)", reml=False)
+    table = jm.anova(large, small, method="D3")
+    assert table.loc[0, ["full", "null"]].tolist() == [large.model, small.model]
+    assert table.loc[0, "df1"] == 2
+
+
+@pytest.mark.parametrize("random", ["", " + (1 | school)"])
+def test_predictions_for_what_the_fit_has_not_seen_are_refused(
+    imputed: Imputed, random: str
+) -> None:
+    data = imputed.data.assign(who=np.where(imputed.data["sex"] > 0, "girl", "boy"))
+    text = Imputed(data, {}, 2)
+    fit = analyze(text, f"popular ~ who{random}").pool(dfcom="inf")
+    known = fit.predict(pd.DataFrame({"who": ["boy", "girl"]}))["estimate"]
+    np.testing.assert_allclose(np.diff(known), fit.params.iloc[1])
+    with pytest.raises(PoolError, match=r"E65.*unknown categories \{'boi'\}"):
+        fit.predict(pd.DataFrame({"who": ["boi"]}))
+    with pytest.raises(PoolError, match=r"E65.*`who`"):
+        fit.predict(pd.DataFrame({"sex": [1]}))
+
+
+@pytest.mark.parametrize("random", ["", " + (1 + a.b | school)"])
+@pytest.mark.parametrize("fixed", ["a.b + .c", "a.b * .c", "`a.b` + I(.c^2)", "np.log(.c) + a.b"])
+def test_names_with_dots_and_powers_are_those_of_r(
+    popmis: pd.DataFrame, fixed: str, random: str
+) -> None:
+    plain = fixed.replace("`", "").replace("a.b", "sex").replace(".c", "texp").replace("^", "**")
+    with_dots = Imputed(popmis.rename(columns={"sex": "a.b", "texp": ".c"}), {}, 1)
+    found = analyze(with_dots, f"popular ~ {fixed}{random}").stack
+    wanted = analyze(
+        Imputed(popmis, {}, 1), f"popular ~ {plain}{random.replace('a.b', 'sex')}"
+    ).stack
+    np.testing.assert_allclose(found.params, wanted.params)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("popular - 1 ~ sex", {}, r"E58.*I\(popular - 1\)"),
+        ("popular ~ . + (1 | school)", {}, "E58.*name the columns"),
+        ("popular ~ `1` + sex", {}, "E58.*would be the intercept"),
+        ("popular ~ age", {}, "E58.*do not have: age"),
+        ("who ~ sex", {}, "E58.*not one number per row"),
+        ("popular ~ sex", {"engine": "glm:binomial"}, "E67.*0 or 1"),
+        ("I(popular / 2) ~ sex", {"engine": "glm:poisson"}, "E67.*counts"),
+        ("popular ~ sex + (1 | school)", {"quadrature": 5}, "E59.*quadrature is for"),
+    ],
+)
+def test_what_no_engine_can_fit_is_said_plainly(
+    popmis: pd.DataFrame, text: str, options: dict[str, Any], message: str
+) -> None:
+    data = popmis.assign(who=np.where(popmis["sex"] > 0, "girl", "boy"))
+    with pytest.raises(AnalysisError, match=f"^{message}"):
+        analyze(Imputed(data, {}, 2), text, **options)
+    with pytest.raises(AnalysisError, match=r"^E59.*takes imputed data, got DataFrame"):
+        analyze(data, text)
+
+
+@pytest.mark.parametrize("formula", ["popular ~ sex", "popular ~ sex + (1 | school)"])
+def test_results_can_be_pickled(imputed: Imputed, formula: str) -> None:
+    fits = analyze(imputed, formula)
+    pooled = fits.pool(dfcom="inf")
+    one, other = pickle.loads(pickle.dumps((fits, pooled)))
+    pd.testing.assert_frame_equal(one.pool(dfcom="inf").summary(), pooled.summary())
+    new = pd.DataFrame({"sex": [0, 1]})
+    pd.testing.assert_frame_equal(other.predict(new), pooled.predict(new))

@@ -273,3 +273,13 @@ def test_exchange_refusals(imp: jm.ImputedData, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"E70.*no column 'Imputation_'"):
         exchange.read_spss_mi(tmp_path / "b.sav")
     assert [path.name for path in tmp_path.iterdir()] == ["b.sav"]
+
+
+def test_rows_with_repeated_labels_are_numbered(tmp_path: Path) -> None:
+    data = two_level().set_index(pd.Index([1, 2] * (N // 2)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", JaxMiceWarning)
+        imp = jm.mice(data, m=2, method="sample", cluster="g", seed=1)
+        imp.to_csv(tmp_path / "long.csv")
+        back = exchange.read_long_csv(tmp_path / "long.csv")
+    np.testing.assert_allclose(back.complete(2)["y"], imp.complete(2)["y"])

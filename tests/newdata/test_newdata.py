@@ -155,3 +155,19 @@ def test_newdata_of_real_schools() -> None:
     out = imp.impute_new(new, maxit=2)
     assert out.complete(2)[imp.variables].notna().all(axis=None)
     assert len(out.data) == len(new)
+
+
+def test_one_row_is_enough(imp: jm.ImputedData, data: pd.DataFrame) -> None:
+    row = data[data["y"].isna()].iloc[[0]]
+    new = imp.impute_new(row)
+    assert new.complete(1).shape == row.shape
+    assert new.complete(1)["y"].notna().all()
+    assert new.filter([True]).m == imp.m
+
+
+def test_truth_values_with_holes_fit_complete_ones() -> None:
+    data = two_level(("y",)).assign(sure=lambda frame: frame["w"] > 0)
+    imp = _mice(data, m=2, roles=None, method={"y": "2l.pan"})
+    new = data.iloc[:8].assign(sure=lambda frame: frame["sure"].astype(object))
+    new.loc[new.index[2], "sure"] = None
+    assert imp.impute_new(new).complete(1)["sure"].notna().all()

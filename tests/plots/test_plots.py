@@ -176,3 +176,10 @@ def test_drawing_touches_no_global_state(tmp_path: object) -> None:
         "assert list(matplotlib.rcParams.copy().items()) == list(before.items())\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_estimates_of_one_result(imp: ImputedData) -> None:
+    fits = imp.analyze("popular ~ sex")
+    assert [len(plots.plot_estimates(one)) for one in (fits, fits.pool(), TABLE)] == [2, 2, 2]
+    with pytest.raises(ValueError, match="results by name, got int"):
+        plots.plot_estimates(5)

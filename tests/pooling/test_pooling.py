@@ -1,6 +1,7 @@
 """Rubin's rules against published figures, mice 3.15.0 (R 4.2.2) and limits."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -287,3 +288,13 @@ def test_a_variance_next_to_zero_does_not_decide_the_interval() -> None:
     np.testing.assert_allclose(table["conf.high"], high**2)
     assert 0.05 < high**2 < 0.5
     np.testing.assert_allclose(table["std.error"], pooled.std_error * 2 * values.mean() ** 0.5)
+
+
+@pytest.mark.parametrize("dfcom", [-5, 0, np.nan, True])
+def test_degrees_of_freedom_that_cannot_be_are_refused(dfcom: Any) -> None:
+    stack = (np.array([[1.0], [1.2], [0.9]]), np.full((3, 1, 1), 0.1))
+    with pytest.raises(PoolError, match=r"^E64: dfcom must be positive"):
+        pool(stack, dfcom=dfcom)
+    if dfcom in (-5, 0):
+        with pytest.raises(PoolError, match=r"^E64: dfcom must be positive"):
+            pool_scalar([1.0, 1.2, 0.9], [0.1] * 3, dfcom=dfcom)
