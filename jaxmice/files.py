@@ -1,6 +1,7 @@
 """Files: written whole or not at all, with one clear message when they cannot be used."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -48,7 +49,10 @@ def reading(path: Any, what: str) -> Iterator[Path]:
     if not source.exists():
         raise DataError(CODE, f"there is no file {str(path)!r}")
     try:
-        yield source
+        with warnings.catch_warnings():
+            # What NumPy says of a file that is not what it should be helps nobody.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield source
     except DataError:
         raise
     except Exception as error:  # each format has its own ways to complain

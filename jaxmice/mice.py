@@ -343,6 +343,8 @@ def _seed(seed: Any) -> int:
     if seed is None:
         return secrets.randbits(64)
     is_key = isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key)
+    if isinstance(seed, jax.Array) and seed.dtype == np.uint32 and seed.shape == (2,):
+        is_key, seed = True, jax.random.wrap_key_data(seed)
     if is_key and seed.shape == ():
         high, low = (int(part) for part in np.asarray(jax.random.key_data(seed)).ravel()[-2:])
         return (high << 32) | low

@@ -61,6 +61,7 @@ CALLS: dict[str, Call] = {
     ),
     "mixed types": ("E08", DataError, lambda: change(w=["a", 1] * (len(DATA) // 2)), {}),
     "nothing to learn from": ("E46", DataError, lambda: DATA, {"ignore": np.ones(len(DATA), bool)}),
+    "no categories": ("E51", ModelError, lambda: DATA, {"max_categories": -1}),
     "text for a flag": ("E51", ModelError, lambda: DATA, {"standardize": "no"}),
     "levels are no dict": ("E51", ModelError, lambda: DATA, {"levels": 5}),
     "options are no dict": ("E51", ModelError, lambda: DATA, {"options": 5}),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxmice.errors import AnalysisError
 from jaxmice.pooling import PooledResults, Stack, extract, pool, stack_estimates
 from jaxmice.pooling.likelihood import Likelihood
 from jaxmice.pooling.scalar import Rule
@@ -112,7 +113,15 @@ class Analyses:
         ----------
         imputation
             Its number, from 1.
+
+        Raises
+        ------
+        AnalysisError
+            E59: there is no such imputation.
         """
+        if imputation not in self.numbers:
+            known = ", ".join(map(str, self.numbers))
+            raise AnalysisError("E59", f"imputation must be one of {known}, got {imputation!r}")
         i = self.numbers.index(imputation)
         errors = np.sqrt(np.diagonal(self.stack.cov[i]))
         return pd.DataFrame(

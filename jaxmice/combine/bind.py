@@ -42,7 +42,15 @@ def ibind(first: ImputedData, *others: ImputedData) -> ImputedData:
     >>> jm.ibind(one, two).m
     4
     """
+    check_imputed("ibind", first, *others)
     return reduce(_ibind, others, first)
+
+
+def check_imputed(caller: str, *parts: Any) -> None:
+    """Refuse what is not imputed data (E48)."""
+    for part in parts:
+        if not isinstance(part, ImputedData):
+            raise DataError(CODE, f"{caller}: takes imputed data, got {type(part).__name__}")
 
 
 def _ibind(a: ImputedData, b: ImputedData) -> ImputedData:
@@ -131,6 +139,7 @@ def rbind(a: ImputedData, b: ImputedData | pd.DataFrame) -> ImputedData:
     JaxMiceWarning
         W20: traces are dropped, since those of the rows together are not known.
     """
+    check_imputed("rbind", a, *([] if isinstance(b, pd.DataFrame) else [b]))
     frame = b.data if isinstance(b, ImputedData) else b
     if set(frame.columns) != set(a.data.columns):
         odd = sorted(set(frame.columns) ^ set(a.data.columns), key=str)

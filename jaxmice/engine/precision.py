@@ -25,7 +25,13 @@ def precision_scope(precision: str, device: Any = None) -> Iterator[None]:
     A GPU would round the factors of products in 32 bits to 10 bits and the range of eight
     (TensorFloat-32): cross-products would not be positive definite.
     """
-    with _enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
+    with (
+        _enable_x64(precision == "float64"),
+        jax.default_matmul_precision("highest"),
+        # What users ask of their own programs is not asked of these.
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    ):
         if device is None:
             yield
         else:

@@ -126,8 +126,8 @@ def _code_columns(
             _note_unseen(column, events)
         elif coded.kind == "time":
             notes.append(
-                f"W05: column {name!r} is a date; as predictor it counts days since its minimum, "
-                "and it cannot be imputed"
+                f"W05: column {name!r} is a date or duration; as predictor it counts days since "
+                "its minimum, and it cannot be imputed"
             )
         elif coded.kind in {"continuous", "integer"}:
             notes.extend(_sentinels(column))

@@ -51,7 +51,7 @@ from jaxmice.model.predictor_matrix import (
 from jaxmice.model.processing import compile_post, stated_shifts
 from jaxmice.model.screening import check_clusters
 from jaxmice.model.terms import slope_terms
-from jaxmice.wording import meant, some
+from jaxmice.wording import is_whole, meant, some
 
 
 def setup(
@@ -196,6 +196,9 @@ def setup(
         keep_near_perfect=(keep_near_perfect, (True, False)),
         relabel_nested=(relabel_nested, (None, True, False)),
     )
+    if not is_whole(max_categories, 1):
+        message = f"max_categories must be a positive integer, got {max_categories!r}"
+        raise ModelError("E51", message)
     by_column: dict[str, Any] = {"levels": levels, "options": options}
     for name, value in by_column.items():
         if not isinstance(value, Mapping | None):

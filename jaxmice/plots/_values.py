@@ -19,6 +19,8 @@ def imputed_variables(imp: "ImputedData", variables: list[str] | str | None) -> 
     ValueError
         A variable that was not imputed, or has categories without numeric values.
     """
+    if not hasattr(imp, "imp"):
+        raise ValueError(f"this figure is of imputed data, got {type(imp).__name__}")
     imputed = [name for name, cells in imp.imp.items() if len(cells)]
     if variables is None:
         return [name for name in imputed if pd.api.types.is_numeric_dtype(imp.data[name])]

@@ -78,6 +78,8 @@ def pool_correlations(
     """
     if method not in ("pearson", "spearman"):
         raise PoolError("E64", f"method must be 'pearson' or 'spearman', got {method!r}")
+    if not hasattr(imp, "complete"):
+        raise PoolError("E64", f"pool_correlations() takes imputed data, got {type(imp).__name__}")
     columns, partial = list(columns), list(partial)
     if len(columns) < 2 or len(set(columns + partial)) < len(columns) + len(partial):
         raise PoolError("E64", "name two or more different columns to correlate")

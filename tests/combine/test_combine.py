@@ -249,3 +249,11 @@ def test_combine_from_list_refuses_unknown_categories(one: jm.ImputedData) -> No
         jm.from_list(frames, original)
     with pytest.raises(DataError, match="E33: imputation 1 has other rows"):
         jm.from_list([one.data[:4]], one.data)
+
+
+@pytest.mark.parametrize("combine", [jm.ibind, jm.rbind])
+def test_combine_takes_results_only(one: jm.ImputedData, combine: Any) -> None:
+    with pytest.raises(DataError, match=r"^E48: .bind: takes imputed data, got int"):
+        combine(one, 5)
+    with pytest.raises(DataError, match=r"^E54: filter: 'q > 1' cannot be read"):
+        one.filter("q > 1")

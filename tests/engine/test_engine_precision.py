@@ -2,8 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import pandas as pd
 
+import jaxmice as jm
 from jaxmice.engine.precision import platform, precision_scope
+from tests.frames import two_level
 
 
 def test_products_keep_all_digits_on_any_device() -> None:
@@ -21,3 +24,12 @@ def test_platform_is_that_of_the_device_given_or_of_the_default() -> None:
         assert platform() == "cpu"
     assert platform(jax.devices("cpu")[0]) == "cpu"
     assert platform() == jax.devices()[0].platform
+
+
+def test_what_users_ask_of_their_own_programs_is_not_asked_of_a_run() -> None:
+    given = {"method": "2l.pan", "cluster": "g", "m": 2, "maxit": 1, "seed": 1}
+    given["options"] = {"y": {"burnin": 5}}
+    plain = jm.mice(two_level(), **given)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        strict = jm.mice(two_level(), **given)
+    pd.testing.assert_frame_equal(strict.complete(1), plain.complete(1))

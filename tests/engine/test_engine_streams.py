@@ -66,7 +66,8 @@ def test_streams_all_64_bits_of_the_seed_count() -> None:
 
 
 def test_streams_a_jax_key_is_the_seed_that_made_it() -> None:
-    assert_same(impute(seed=jax.random.key(5)), impute(seed=5))
+    for key in (jax.random.key(5), jax.random.PRNGKey(5)):
+        assert_same(impute(seed=key), impute(seed=5))
 
 
 def test_streams_without_a_seed_one_is_taken_and_kept() -> None:

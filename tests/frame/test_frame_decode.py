@@ -106,7 +106,9 @@ def test_bool_cannot_be_missing():
 def test_e07():
     with pytest.warns(JaxMiceWarning, match="W05"):
         _, column = column_of(["2020-01-01", None], "datetime64[ns]")
-    with pytest.raises(DataError, match=r"^E07: column 'x' is a date; convert it to a number"):
+    with pytest.raises(
+        DataError, match=r"^E07: column 'x' is a date or duration; convert it to a number"
+    ):
         decode(column, [1.0])
 
 
