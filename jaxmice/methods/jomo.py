@@ -11,11 +11,9 @@ from jaxmice.errors import ModelError
 from jaxmice.linalg import cluster_sums, counting_rows, to_rows
 from jaxmice.methods._two_level import TwoLevelGibbs
 from jaxmice.samplers import covariance, joint_latent as jl, joint_normal as jn, linear_mixed as lm
+from jaxmice.samplers.latent import INTERCEPT_SCALE, SLOPE_SCALE
 from jaxmice.samplers.sums import ridge_of
 from jaxmice.target import JointTarget
-
-SLOPE, INTERCEPT = 2.5, 10.0
-"""Prior deviations of coefficients of latent normals; a flat prior may be improper."""
 
 NUMBERS = ("continuous", "integer")
 
@@ -127,7 +125,7 @@ class Jomo(TwoLevelGibbs):
         sums, dtype = data.rows.sums, data.w.dtype
         n_effects = first.dimension * sums.z_live.shape[0]
         one = jnp.ones((), dtype)
-        precision = one / SLOPE**2
+        precision = one / SLOPE_SCALE**2
 
         def wide(groups: covariance.Groups, f: int) -> covariance.Prior:
             eye, none = jnp.eye(f, dtype=dtype), jnp.zeros((groups.n + f, groups.n), dtype)
@@ -213,6 +211,6 @@ def coefficient_priors(
     place = jnp.arange(p)
     intercept = ((place == 0) & target.z_intercept & (q > 0)) | ((place == q) & target.f_intercept)
     latent = jnp.arange(members.dimension) < members.groups.n
-    proper = jnp.where(intercept, 1 / INTERCEPT**2, 1 / SLOPE**2).astype(penalty.dtype)
+    proper = jnp.where(intercept, 1 / INTERCEPT_SCALE**2, 1 / SLOPE_SCALE**2).astype(penalty.dtype)
     ridge = jnp.where(latent, 0, penalty[:, None])
     return ridge, jnp.where(latent, proper[:, None], jnp.zeros_like(ridge))
