@@ -261,7 +261,9 @@ def test_what_cannot_be_is_refused() -> None:
         setup(method={"y": "2l.norm"})
     with pytest.raises(DataError, match=r"^E12: cluster 'schol' not found"):
         setup(cluster=["class", "schol"])
-    with pytest.raises(ModelError, match=r"^E23: row 'y': exactly one cluster"):
+    with pytest.raises(
+        ModelError, match=r"^E23: row 'y': the cluster 'class' needs.*first of several"
+    ):
         setup(roles={"y": {"class": "none"}})
     with pytest.raises(ModelError, match=r"^E25: code 1 at \['y', 'school'\] not understood"):
         setup(roles={"y": {"school": "fixed"}})

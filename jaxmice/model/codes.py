@@ -134,8 +134,9 @@ def _check_cluster_code(
         if first and code != -2:
             complaints.add(
                 "E23",
-                f"row {row.block!r}: exactly one cluster (-2) needed, and the first, {cluster!r}, "
-                f"has code {code}; give it the role 'cluster' (code -2)",
+                f"row {row.block!r}: the cluster {cluster!r} needs the role 'cluster' (code -2), "
+                f"it has code {code}"
+                + ("; it is the first of several" if clusters.further else ""),
             )
         elif code not in (0, -2):
             complaints.add(

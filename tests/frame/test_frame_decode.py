@@ -114,7 +114,7 @@ def test_e07():
 
 def test_ids_are_not_imputed():
     _, column = column_of([f"n{i}" for i in range(30)], "str")
-    with pytest.raises(ModelError, match=r"^E22: column 'x' is an id"):
+    with pytest.raises(ModelError, match=r"^E22: column 'x' is text with many"):
         decode(column, [1.0])
 
 

@@ -27,7 +27,7 @@ def row(**codes: float) -> dict:
         ({"method": ["pmm"]}, "E27", "1 names for 6 blocks"),
         ({"cluster": None}, "E23", "pass cluster="),
         ({"cluster": None, "method": "norm", "predictor_matrix": row()}, "E23", "no cluster="),
-        ({"predictor_matrix": {"popular": {"sex": 1}}}, "E23", "found 0"),
+        ({"predictor_matrix": {"popular": {"sex": 1}}}, "E23", "needs the role .cluster."),
         ({"predictor_matrix": row(iq=-2)}, "E23", "found 2: 'school', 'iq'"),
         ({"roles": {"popular": {"school": "fixed"}}}, "E23", "code 1"),
         ({"predictor_matrix": row(sex=5)}, "E25", r"\[.popular., .sex.\].*valid: -2, 0, 1, 2"),
@@ -190,7 +190,10 @@ def test_dates_and_ids_are_never_imputed(plain) -> None:
     assert ["pd.to_numeric" in message for message in left] == [False, True]
     with pytest.warns(match="W05"), pytest.raises(ModelError, match=r"E25: .*'note' is an id"):
         setup(plain, {"day": ""}, roles={"*": {"day": "none"}, "y": {"note": "fixed"}})
-    with pytest.warns(match="W05"), pytest.raises(ModelError, match=r"E22: .*'note' is an id"):
+    with (
+        pytest.warns(match="W05"),
+        pytest.raises(ModelError, match=r"E22: .*'note' is text with many"),
+    ):
         setup(plain, {"day": "", "note": "pmm"})
 
 
