@@ -10,7 +10,7 @@ from scipy import stats
 
 import jaxmice as jm
 from jaxmice.analysis import analyze
-from jaxmice.errors import AnalysisError, DataError, JaxMiceWarning, PoolError
+from jaxmice.errors import DataError, JaxMiceWarning, PoolError
 from jaxmice.pooling import (
     how_many_imputations,
     mix_draws,
@@ -201,7 +201,7 @@ def test_predictions_by_formula_and_by_terms(imp: jm.ImputedData) -> None:
         bare.predict(new)
     with pytest.raises(PoolError, match=r"E65.*linear models"):
         odds.predict(imp.complete(1), "prediction")
-    with pytest.raises(AnalysisError, match=r"E58.*new data"):
+    with pytest.raises(PoolError, match=r"E65.*new data"):
         ols.predict(new[["sex"]])
 
 
