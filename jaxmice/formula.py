@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+QUOTED = r"`[^`]*`|'[^']*'|\"[^\"]*\""
+"""Pattern of quoted names and strings."""
+
 _NAME = re.compile(r"[^\W\d]\w*(\.\w+)*|`[^`]+`")
 
 
@@ -68,7 +71,7 @@ def _random_part(inside: str, text: str, fail: Callable[[str], Exception]) -> Ra
 
 def _without_quotes(text: str) -> str:
     """Blank out quoted names and strings, keeping the length."""
-    return re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", lambda found: " " * len(found[0]), text)
+    return re.sub(QUOTED, lambda found: " " * len(found[0]), text)
 
 
 def _brackets_with_bar(right: str) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jaxmice.analysis.formula import CODE, MixedFormula
 from jaxmice.errors import AnalysisError, PoolError
+from jaxmice.formula import QUOTED
 from jaxmice.pooling import Design
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def with_quotes(formula: MixedFormula, known: Sequence[str]) -> MixedFormula:
     if not dotted:
         return formula
     names = "|".join(map(re.escape, dotted))
-    pattern = re.compile(rf"`[^`]*`|'[^']*'|\"[^\"]*\"|(?<![\w.])({names})(?![\w.(])")
+    pattern = re.compile(rf"{QUOTED}|(?<![\w.])({names})(?![\w.(])")
 
     def quote(part: str) -> str:
         return pattern.sub(lambda found: f"`{found[1]}`" if found[1] else found[0], part)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from jaxmice.errors import AnalysisError
-from jaxmice.formula import split_formula
+from jaxmice.formula import QUOTED, split_formula
 
 CODE = "E58"
 """A formula that cannot be used."""
@@ -72,5 +72,4 @@ def parse_formula(text: str) -> MixedFormula:
 
 def as_python(part: str) -> str:
     """Return a part of a formula with R's ``^`` as ``**``; to Python it is another operator."""
-    quoted = r"`[^`]*`|'[^']*'|\"[^\"]*\""
-    return re.sub(rf"({quoted})|\^", lambda found: found[1] or "**", part)
+    return re.sub(rf"({QUOTED})|\^", lambda found: found[1] or "**", part)

@@ -89,7 +89,7 @@ def inside_clusters(target: Target) -> Target:
     nothing where it is constant in them: less its mean a column has no digits to lose. The
     means are zero without a random intercept, over the fitted rows with it.
     """
-    if target.f_mean is not None:
+    if target.f_mean is not None or not target.z_live.shape[0]:
         return target
     layout, live = target.layout, target.ry.astype(target.y.dtype)
     n = jnp.maximum(cluster_sums(live[None], layout), 1)
