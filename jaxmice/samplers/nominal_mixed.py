@@ -12,6 +12,8 @@ A category without an observed value takes no part: it is never drawn and bounds
 reference is the first category with an observed value.
 """
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -100,13 +102,14 @@ def run(
 
     def one(counter: Int[Array, ""], noise: lm.Noise, parameters: Parameters) -> Parameters:
         def draw(k: Int[Array, ""]) -> Float[Array, "K B"]:
-            return uniforms(key, counter + 1 + k, y.shape, dtype)
+            return uniforms(key, counter + 1 + k, y.shape, jnp.float32)
 
-        u = once(n_steps, lambda: jax.vmap(draw)(jnp.arange(c)), per_row[1:])
+        blank = per_row[1:].astype(jnp.float32)
+        u = once(n_steps, lambda: jax.vmap(draw)(jnp.arange(c)), blank)
         eta = latent.predictors(parameters.regressions, target)
         g = once(
             n_steps,
-            lambda: draw_latents(u, eta, parameters.winner, y, target.ry, categories),
+            lambda: draw_latents(u, eta, parameters.winner, y, target.ry, categories, n_steps),
             per_row,
         )
         own = noise_of(key, counter + REGRESSIONS, noise.gammas[:-1], sums, c, n_steps)
@@ -161,6 +164,7 @@ def draw_latents(
     y: Float[Array, "K B"],
     ry: Bool[Array, "K B"],
     categories: Categories,
+    n_steps: Int[Array, ""],
 ) -> Float[Array, "c+1 K B"]:
     """Draw the losers given the winner, then the winner given the losers.
 
@@ -177,16 +181,19 @@ def draw_latents(
         later = (y > 0) & (y <= k + 1)
         mean = jnp.where(later, eta[k + 1], eta[k])
         seen = jnp.where(later, categories.seen[k + 1], categories.seen[k])
-        loser = mean - normal_tail(u[k], mean - jnp.where(seen, highest, jnp.inf))
+        lower = mean - jnp.where(seen, highest, jnp.inf)
+        # In memory: the bound of the last turn, which every result reads, would repeat it.
+        loser = mean - once(n_steps, partial(normal_tail, u[k], lower), lower)
         drawn.append(loser)
         bound = jnp.where(seen, jnp.maximum(bound, loser), bound)
     for k in range(c):
         own = jnp.where(y == k + 1, eta[k], own)
     wins = y > 0
     mean = jnp.where(wins, own, eta[-1])
-    side = jnp.where(wins, 1, -1).astype(u.dtype)
+    side = jnp.where(wins, 1, -1)
     limit = jnp.where(wins, bound, jnp.where(categories.seen[-1], 0, jnp.inf))
-    last = mean + side * normal_tail(u[-1], side * (limit - mean))
+    lower = side * (limit - mean)
+    last = mean + side * once(n_steps, partial(normal_tail, u[-1], lower), lower)
     drawn.append(last)
     rows = [jnp.where(wins, last, 0)]
     for k in range(c):

@@ -155,7 +155,7 @@ def run(
         g = once(
             n_steps,
             lambda: draw_latent(
-                uniforms(key, counter + 1, target.y.shape, dtype),
+                uniforms(key, counter + 1, target.y.shape, jnp.float32),
                 eta,
                 thresholds(log_width, categories),
                 target,

@@ -50,7 +50,7 @@ def run(
         g = once(
             n_steps,
             lambda: draw_latent(
-                uniforms(key, counter + 1, target.y.shape, target.y.dtype), regression, target
+                uniforms(key, counter + 1, target.y.shape, jnp.float32), regression, target
             ),
             jnp.zeros_like(target.y),
         )
@@ -69,7 +69,7 @@ def draw_latent(
     u: Float[Array, "K B"], regression: latent.Regression, target: Target
 ) -> Float[Array, "K B"]:
     """Draw the latent variables of the fitted rows; zero elsewhere."""
-    side = jnp.where(target.y > 0.5, 1, -1).astype(u.dtype)
+    side = jnp.where(target.y > 0.5, 1, -1)
     mean = side * latent.predictor(regression, target)
     return jnp.where(target.ry, side * (mean + normal_tail(u, -mean)), 0)
 

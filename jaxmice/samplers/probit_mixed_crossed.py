@@ -46,7 +46,7 @@ def run(
         residuals = once(
             n_steps,
             lambda: draw_residuals(
-                uniforms(key, at, target.y.shape, target.y.dtype), parameters, data
+                uniforms(key, at, target.y.shape, jnp.float32), parameters, data
             ),
             jnp.zeros_like(target.y),
         )
@@ -62,6 +62,6 @@ def draw_residuals(
 ) -> Float[Array, "K B"]:
     """Draw the latent variables of the fitted rows less their expectation; zero elsewhere."""
     target = data.target
-    side = jnp.where(target.y > 0.5, 1, -1).astype(u.dtype)
+    side = jnp.where(target.y > 0.5, 1, -1)
     mean = side * crossed.fitted(parameters, target)
     return jnp.where(target.ry, side * normal_tail(u, -mean), 0)

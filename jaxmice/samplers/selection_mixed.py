@@ -317,9 +317,8 @@ def draw_s(
 def draw_tail(
     key: Key[Array, ""], counter: Int[Array, ""], lower: Float[Array, "K B"]
 ) -> Float[Array, "K B"]:
-    """Draw standard normal variates above bounds; single precision is enough for noise."""
-    u = uniforms(key, counter, lower.shape, jnp.float32)
-    return normal_tail(u, lower.astype(jnp.float32)).astype(lower.dtype)
+    """Draw standard normal variates above bounds."""
+    return normal_tail(uniforms(key, counter, lower.shape, jnp.float32), lower)
 
 
 def covariance(state: Parameters) -> Float[Array, " J"]:

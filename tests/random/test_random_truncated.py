@@ -11,7 +11,7 @@ from tests.statistics import FALSE_ALARM_RATE, bonferroni
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
-LOWER = np.array([-np.inf, -30, -8, -3, 0, 1.5, 5, 9.99, 10.01, 12, 30, 100])
+LOWER = np.array([-np.inf, -30, -8, -3, 0, 1.5, 5, 10.99, 11.01, 12, 30, 35.99, 36.01, 100])
 PLACES = np.concatenate([[1e-7, 1 - 1e-7], np.linspace(0.001, 0.999, 201)])
 N = 20_000
 
@@ -23,20 +23,20 @@ def quantile(u: np.ndarray, lower: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_tail_is_inverted(dtype: str) -> None:
-    """To rounding below ten deviations; beyond, to 1e-8 of the spread of the tail."""
+    """To rounding; where probabilities would underflow, to a small share of the spread."""
     u, lower = (a.astype(dtype) for a in np.meshgrid(PLACES, LOWER))
     drawn = np.asarray(jax.jit(normal_tail)(u, lower), float)
     expected = quantile(u.astype(float), lower.astype(float))
     spread = 1 / np.maximum(lower, 1)
-    near = lower < 10
+    off = np.abs(drawn - expected)
     if dtype == "float64":
-        np.testing.assert_allclose(drawn[near], expected[near], atol=1e-10)
-        far = (np.abs(drawn - expected) / spread)[~near]
-        assert far.max() < 3e-8
+        np.testing.assert_array_less(off[lower < 36], 1e-10)
+        np.testing.assert_array_less((off / spread)[lower > 36], 1.2e-6)
     else:
         rounding = np.maximum(np.abs(expected), 1) * 2.0**-22
         tail = np.where(u > 0.999, 1e-2, 0)
-        assert np.all(np.abs(drawn - expected) < 2e-5 * spread + rounding + tail)
+        share = np.where(lower > 11, np.where(u < 1e-3, 1e-3, 2e-4), 2e-5)
+        np.testing.assert_array_less(off, share * spread + rounding + tail)
     assert np.all(drawn >= lower)
 
 

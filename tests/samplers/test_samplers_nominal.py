@@ -71,10 +71,11 @@ def put_twins(patch: pytest.MonkeyPatch, made: Made) -> None:
         y: jax.Array,
         ry: jax.Array,
         categories: nm.Categories,
+        n_steps: jax.Array,
     ) -> jax.Array:
         seen = jnp.where(made("losers without bound"), False, categories.seen)
         winner = jnp.where(made("losers below zero"), 0.0, winner)
-        return draw(u, eta, winner, y, ry, nm.Categories(categories.reference, seen))
+        return draw(u, eta, winner, y, ry, nm.Categories(categories.reference, seen), n_steps)
 
     patch.setattr(nm, "draw_latents", draw_latents)
 
@@ -105,7 +106,8 @@ def test_latent_variables_belong_to_their_categories() -> None:
     eta = jnp.asarray(3 * rng.normal(size=(3, 50, 4)))
     ry = jnp.ones((50, 4), bool)
     categories = nm.Categories(jnp.asarray(0), jnp.array([True, True, False]))
-    winner, *g = np.asarray(nm.draw_latents(u, eta, jnp.ones((50, 4)), y, ry, categories))
+    once = jnp.asarray(1)
+    winner, *g = np.asarray(nm.draw_latents(u, eta, jnp.ones((50, 4)), y, ry, categories, once))
     all_of = np.stack([np.zeros_like(winner), *g[:2]])
     np.testing.assert_array_equal(np.argmax(all_of, axis=0), y)
     np.testing.assert_array_equal(np.max(all_of, axis=0), winner)
