@@ -51,6 +51,17 @@ def parse_formula(text: str) -> MixedFormula:
         E58: no outcome, several random parts, uncorrelated effects (``||``), or a
         grouping term that is not one column.
     """
+    if nested := re.search(r"\(([^()|]*)\|\s*([\w.]+)\s*/\s*([\w.]+)\s*\)", text):
+        effects, outer, inner = (part.strip() for part in nested.groups())
+        rest = text[: nested.start()].rstrip(" +") + text[nested.end() :]
+        raise AnalysisError(
+            CODE,
+            f"formula {text!r} has effects of two levels; the built-in mixed model takes one "
+            "grouping column, so pass a function that fits the model with another package, for "
+            "example lambda data: statsmodels.formula.api.mixedlm("
+            f"{rest!r}, data, groups={outer!r}, re_formula={effects!r}, "
+            f"vc_formula={{{inner!r}: '0 + C({inner})'}}).fit()",
+        )
     outcome, fixed, parts = split_formula(text, lambda message: AnalysisError(CODE, message))
     outcome, fixed = as_python(outcome), as_python(fixed)
     if re.search(r"(?<![\w.`])\.(?!\w)", fixed):

@@ -21,7 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Float32, Int, Key
 
 from jaxmice.linalg import cholesky, draw_normal, solve_lower, solve_lower_transposed
 from jaxmice.random import (
@@ -381,7 +381,7 @@ def draw_level2(
     shift, precision = level2_given(state.level1.b, state.level1.root_psi)
     fitted = jnp.matmul(state.beta2.T, data.x2)
     mean = fitted + shift
-    u = draw_uniforms(key, counter, (second.groups.n, J), n_steps, mean.dtype)
+    u = draw_uniforms(key, counter, (second.groups.n, J), n_steps)
     each = precision[:, :, None]
     e, z_latent = sweep_latents(u, state.w - mean, mean, data.w, data.given, each, second)
     e = jn.draw_missing(jnp.concatenate([z_latent, z]), e, data.given, each)
@@ -413,7 +413,7 @@ def row_pass(
     mean = jn.fitted_rows(parameters.beta, parameters.b, rows.target)
     precision = jn.by_row(jn.precision_of(parameters.root_omega), rows.target.layout)
     shape = (first.groups.n, *mean.shape[1:])
-    u = draw_uniforms(key, counter, shape, n_steps, mean.dtype)
+    u = draw_uniforms(key, counter, shape, n_steps)
     e, z_latent = sweep_latents(u, state.y - mean, mean, rows.y, rows.given, precision, first)
     e = jn.draw_missing(jnp.concatenate([z_latent, z]), e, rows.given, precision)
     y = keep_numbers(mean + e, rows.y, rows.given, first)
@@ -436,13 +436,12 @@ def draw_uniforms(
     counter: Int[Array, ""],
     shape: tuple[int, ...],
     n_steps: Int[Array, ""],
-    dtype: jnp.dtype,
-) -> Float[Array, "..."]:
+) -> Float32[Array, "..."]:
     """Draw uniforms for the latent normals of every row or cluster."""
-    blank = jnp.zeros(shape, dtype)
+    blank = jnp.zeros(shape, jnp.float32)
     if shape[0] == 0:
         return blank
-    return once(n_steps, lambda: row_uniforms(key, counter, shape, dtype), blank)
+    return once(n_steps, lambda: row_uniforms(key, counter, shape, blank.dtype), blank)
 
 
 def sweep_latents(
@@ -480,7 +479,7 @@ def sweep_latents(
     """
     c = members.groups.n
     if c == 0:
-        return e, u
+        return e, u.astype(e.dtype)
     category = jnp.asarray(members.category, e.dtype)
     others = jnp.asarray(members.groups.same & ~np.eye(c, dtype=bool))
     trailing = [1] * (e.ndim - 1)
@@ -495,9 +494,10 @@ def sweep_latents(
         sign = jnp.where(codes[k] == category[k], 1, -1).astype(e.dtype)
         z = normal_tail(u[k], jnp.where(given[k], sign * bound, -jnp.inf))
         drawn = jnp.where(given[k], at + deviation * sign * z, e[k])
-        return e.at[k].set(drawn), u.at[k].set(z)
+        return e.at[k].set(drawn), u.at[k].set(z.astype(u.dtype))
 
-    return jax.lax.fori_loop(0, c, one, (e, u))
+    e, z = jax.lax.fori_loop(0, c, one, (e, u))
+    return e, z.astype(e.dtype)
 
 
 def impute(

@@ -73,7 +73,8 @@ def test_formula(text: str, fixed: str, random: str) -> None:
     [
         ("y ~ x + (1 | g) + (1 | h)", "2 random parts"),
         ("y ~ x + (1 + x || g)", r"\|\|"),
-        ("y ~ x + (1 | g/h)", "must be one column"),
+        ("y ~ x + (1 | g/h)", "mixedlm\\('y ~ x', data, groups='g', re_formula='1'"),
+        ("y ~ x + (1 | g:h)", "must be one column"),
         ("y ~ x + 1 | g", "brackets"),
         ("y ~ x * (1 | g)", r"'\+'"),
         ("x + (1 | g)", "needs the form"),
