@@ -1,10 +1,10 @@
 """The whole loop of chained equations against the joint model whose conditionals it draws.
 
 Three normal columns under the prior ``|Sigma|^-1`` have normal regressions under the prior
-``1 / sigma^2`` as their conditionals, each independent of the law of its predictors, so the loop is a
-Gibbs sampler of the joint model (Hughes, White, Seaman, Carpenter, Tilling and Sterne 2014,
-BMC Medical Research Methodology 14, 28, section 4). Complete rows that every data set shares make
-the prior proper, and parameters can be drawn from it: the truth ranks evenly among its imputations.
+``1 / sigma^2`` as their conditionals, each independent of the law of its predictors, so the loop
+is a Gibbs sampler of the joint model (Hughes, White, Seaman, Carpenter, Tilling and Sterne 2014,
+BMC Medical Research Methodology 14, 28). Complete rows that every data set shares make the prior
+proper, and parameters can be drawn from it: the truth ranks evenly among its imputations.
 """
 
 import functools

@@ -168,7 +168,7 @@ def test_without_variance_between_clusters_the_model_is_single_level() -> None:
 
 
 def test_two_ordered_categories_are_the_binary_model() -> None:
-    """The same numbers from the same key."""
+    """The same numbers from the same key, but for rounding in single precision."""
     rows = ragged((6, 4, 0, 5, 1), (4, 3, 0, 0, 1), 2, 1, seed=2)
     y = (rows.X[:, 1] + np.sin(np.arange(len(rows.cluster))) > 0).astype(float)
 
@@ -185,5 +185,5 @@ def test_two_ordered_categories_are_the_binary_model() -> None:
 
     binary, ordinal = both(jax.random.key(1))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), binary, ordinal.regression
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), binary, ordinal.regression
     )
