@@ -147,7 +147,9 @@ def upper_quantile(p: Float[Array, "*n"]) -> Float[Array, "*n"]:
     Wichura (1988), Applied Statistics 37, 477-484, algorithm AS 241, to 1e-16. One
     logarithm and one division do for every p, about half the time of `ndtri`.
     """
-    return _quantile(p, -log(jnp.minimum(p, 1 - p)))
+    # A probability may round to one.
+    least = float(jnp.finfo(p.dtype).tiny)
+    return _quantile(p, -log(jnp.maximum(jnp.minimum(p, 1 - p), least)))
 
 
 def _quantile(p: Float[Array, "*n"], depth: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -7,6 +7,7 @@ import pytest
 from scipy import integrate, special, stats
 
 from jaxmice.random import log_interval, normal_tail, truncated_normals, uniforms
+from jaxmice.random.truncated import upper_quantile
 from tests.statistics import FALSE_ALARM_RATE, bonferroni
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -83,6 +84,13 @@ def test_draws_in_an_interval_follow_their_law(dtype: str) -> None:
     # The test can fail: a bound that is off by a fiftieth of a deviation.
     at, off = INTERVALS.index((4.0, 4.5)), (4.02, 4.5)
     assert stats.kstest(x[:, at], interval_law, args=off).pvalue < FALSE_ALARM_RATE
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_probability_that_rounds_to_one_has_a_quantile(dtype: str) -> None:
+    ends = np.asarray(upper_quantile(jnp.asarray([0, 1], dtype)))
+    assert np.all(np.isfinite(ends))
+    assert ends[0] == -ends[1] > 12
 
 
 def test_log_probabilities_of_intervals() -> None:
