@@ -131,7 +131,7 @@ def log_interval(lower: Float[Array, "*n"], upper: Float[Array, "*n"]) -> Float[
     """Return the log probability that a standard normal variate falls in an interval."""
     _, low, high = _outwards(lower, upper)
     share = upper_tail(low) - upper_tail(high)
-    near = jnp.where(share > 0, log(share), -jnp.inf)
+    near = log(jnp.maximum(share, float(jnp.finfo(share.dtype).tiny)))
 
     def solve(_: Float[Array, "*n"], low: Float[Array, "*n"]) -> Float[Array, "*n"]:
         out = jnp.maximum(low, _limit(low))

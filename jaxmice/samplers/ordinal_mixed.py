@@ -194,9 +194,13 @@ def log_density(
     target: Target,
     categories: Categories,
 ) -> Float[Array, ""]:
-    """Return the log posterior density of the widths given the effects, up to a constant."""
-    low, high = bounds(thresholds(log_width, categories), target)
-    rows = jnp.where(target.ry, log_interval(low - eta, high - eta), 0)
+    """Return the log posterior density of the widths given the effects, up to a constant.
+
+    Single precision is enough for the probability of a row.
+    """
+    around = bounds(thresholds(log_width, categories), target)
+    low, high = ((bound - eta).astype(jnp.float32) for bound in around)
+    rows = jnp.where(target.ry, log_interval(low, high), 0).astype(eta.dtype)
     return jnp.sum(rows) + log_prior(log_width, categories)
 
 

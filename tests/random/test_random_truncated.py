@@ -93,13 +93,16 @@ def test_a_probability_that_rounds_to_one_has_a_quantile(dtype: str) -> None:
     assert ends[0] == -ends[1] > 12
 
 
-def test_log_probabilities_of_intervals() -> None:
-    low, high = map(np.asarray, zip(*INTERVALS, strict=True))
-    found = np.asarray(jax.jit(log_interval)(low, high))
-    for (a, b), value in zip(INTERVALS, found, strict=True):
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_log_probabilities_of_intervals(dtype: str) -> None:
+    low, high = (np.asarray(ends, dtype) for ends in zip(*INTERVALS, strict=True))
+    found = np.asarray(jax.jit(log_interval)(low, high), float)
+    for a, b, value in zip(low.astype(float), high.astype(float), found, strict=True):
         middle = np.clip(0, a, b)
         whole, _ = integrate.quad(
             lambda x, c=middle: np.exp(0.5 * (c * c - x * x)), a, b, epsabs=0, epsrel=1e-11
         )
         expected = np.log(whole) - 0.5 * middle**2 - 0.5 * np.log(2 * np.pi)
-        assert value == pytest.approx(expected, abs=2e-7)
+        # Single precision rounds the probabilities whose difference a narrow interval is.
+        error = 2e-7 if dtype == "float64" else 5e-6 + 1e-6 / min(b - a, 1)
+        assert value == pytest.approx(expected, rel=error, abs=error)
