@@ -1,14 +1,19 @@
 """Formulas of analysis models with a random part."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from jaxmice.errors import AnalysisError
 from jaxmice.formula import QUOTED, split_formula
 
 CODE = "E58"
 """A formula that cannot be used."""
+
+_NESTED = re.compile(
+    rf"{QUOTED}|\(\s*1\s*\|\s*(?P<outer>[^\W\d]\w*)\s*/\s*(?P<inner>[^\W\d]\w*)\s*\)"
+)
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,10 @@ def parse_formula(text: str) -> MixedFormula:
         E58: no outcome, several random parts, uncorrelated effects (``||``), or a
         grouping term that is not one column.
     """
-    if nested := re.search(r"\(([^()|]*)\|\s*([\w.]+)\s*/\s*([\w.]+)\s*\)", text):
-        effects, outer, inner = (part.strip() for part in nested.groups())
-        rest = text[: nested.start()].rstrip(" +") + text[nested.end() :]
-        raise AnalysisError(
-            CODE,
-            f"formula {text!r} has effects of two levels; the built-in mixed model takes one "
-            "grouping column, so pass a function that fits the model with another package, for "
-            "example lambda data: statsmodels.formula.api.mixedlm("
-            f"{rest!r}, data, groups={outer!r}, re_formula={effects!r}, "
-            f"vc_formula={{{inner!r}: '0 + C({inner})'}}).fit()",
-        )
-    outcome, fixed, parts = split_formula(text, lambda message: AnalysisError(CODE, message))
+    fail = partial(AnalysisError, CODE)
+    if isinstance(text, str):
+        _refuse_nested(text, fail)
+    outcome, fixed, parts = split_formula(text, fail)
     outcome, fixed = as_python(outcome), as_python(fixed)
     if re.search(r"(?<![\w.`])\.(?!\w)", fixed):
         raise AnalysisError(CODE, f"formula {text!r}: '.' is not available; name the columns")
@@ -79,6 +76,24 @@ def parse_formula(text: str) -> MixedFormula:
     if not parts:
         return MixedFormula(text, outcome, fixed)
     return MixedFormula(text, outcome, fixed, as_python(parts[0].effects), parts[0].cluster)
+
+
+def _refuse_nested(text: str, fail: Callable[[str], Exception]) -> None:
+    """Answer intercepts of two levels by a function that fits them."""
+    nested = next((found for found in _NESTED.finditer(text) if found["outer"]), None)
+    if nested is None:
+        return
+    outer, inner = nested["outer"], nested["inner"]
+    flat = f"{text[: nested.start()]}(1 | {outer}){text[nested.end() :]}"
+    outcome, fixed, parts = split_formula(flat, fail)
+    if len(parts) == 1:
+        raise fail(
+            f"formula {text!r} has effects of two levels; the built-in mixed model takes one "
+            "grouping column, so pass a function that fits the model with another package, for "
+            "example lambda data: statsmodels.formula.api.mixedlm("
+            f"'{outcome} ~ {fixed}', data, groups={outer!r}, re_formula='1', "
+            f"vc_formula={{{inner!r}: '0 + C({inner})'}}).fit()"
+        )
 
 
 def as_python(part: str) -> str:

@@ -59,6 +59,7 @@ def imputed(popmis: pd.DataFrame) -> Imputed:
         ("y ~ a + (0 + b|g) + log(c + (d))", "a + log(c + (d))", "0 + b"),
         ("y ~ `a|b` + (1 + `c d` | g)", "`a|b`", "1 + `c d`"),
         ("y ~ x + (1 | g) - 1", "x - 1", "1"),
+        ("y ~ `x (1 | a/b)` + (1 | g)", "`x (1 | a/b)`", "1"),
         ("y ~ a * b", "a * b", ""),
     ],
 )
@@ -74,6 +75,8 @@ def test_formula(text: str, fixed: str, random: str) -> None:
         ("y ~ x + (1 | g) + (1 | h)", "2 random parts"),
         ("y ~ x + (1 + x || g)", r"\|\|"),
         ("y ~ x + (1 | g/h)", "mixedlm\\('y ~ x', data, groups='g', re_formula='1'"),
+        ("y ~ (1 | g/h) + x", "mixedlm\\('y ~ x', data, groups='g', re_formula='1'"),
+        ("y ~ x + (1 + x | g/h)", "must be one column"),
         ("y ~ x + (1 | g:h)", "must be one column"),
         ("y ~ x + 1 | g", "brackets"),
         ("y ~ x * (1 | g)", r"'\+'"),
